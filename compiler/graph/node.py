@@ -1,0 +1,214 @@
+"""Nodes: immutable, pure, interned; and the record that declares an operation."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import sites
+from .dtypes import DType
+from .sizes import Shape, Size
+from .sites import Site
+
+if TYPE_CHECKING:
+    from .index import Access, Index
+
+_tokens = itertools.count()
+
+
+class Node:
+    """A value in the graph. Equality is identity: equal (op, inputs, attributes) give the same object.
+
+    `shape` and `dtype` are known at construction; a node with several results has tuples of them and is read through
+    `item` nodes. `sites` (where users made it) and `stems_from` (the node whose derivative it belongs to) are not part
+    of its identity.
+    """
+
+    __slots__ = ("__weakref__", "attrs", "dtype", "inputs", "op", "shape", "sites", "stems_from")
+    op: Op
+    inputs: tuple[Node, ...]
+    attrs: tuple[Any, ...]
+    shape: Shape
+    dtype: DType
+    sites: tuple[Site, ...]
+    stems_from: Node | None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.attrs[self.op.attrs.index(name)]
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {describe(self)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .serial import dump_graph, load_graph
+
+        return (load_graph, (dump_graph([self]), 0))
+
+
+class Token:
+    """The identity of a leaf. Leaves with different tokens are never merged."""
+
+    __slots__ = ("name", "number", "storage")
+
+    def __init__(self, name: str, storage: Any = None) -> None:
+        self.name, self.storage, self.number = name, storage, next(_tokens)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Literal:
+    """A constant array as an attribute: compared by dtype, shape and bytes; never written."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        array = np.array(array, order="C")
+        array.flags.writeable = False
+        self.array = array
+        self._key = (array.dtype.str, array.shape, array.tobytes())
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """The single declaration of a primitive.
+
+    kind        "leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"
+    attrs       names of the attributes, in the order in which nodes hold them
+    infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
+    evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy
+    partials    elementwise: (inputs…, output) → one partial per input (see `derivative`)
+    vjp         others: (node, cotangent) → one cotangent or None per input
+    access      structural: (node, output index) → the accesses that make it up
+    lanes       elementwise: the C function over lanes, as named in the lane library
+    combine     reduction: the name of the combining operation
+    cost        flops per element for the cost model
+    samples     argument ranges (low, high) for tests, one per input
+    """
+
+    name: str
+    kind: str
+    arity: int | None
+    infer: Callable[[Sequence[Node], tuple[Any, ...]], tuple[Any, Any]]
+    attrs: tuple[str, ...] = ()
+    evaluate: Callable[..., Any] | None = None
+    partials: Callable[..., Sequence[Any]] | None = None
+    vjp: Callable[[Node, Node], Sequence[Node | None]] | None = None
+    access: Callable[[Node, tuple[Index, ...]], list[Access]] | None = None
+    lanes: str | None = None
+    combine: str | None = None
+    cost: int = 1
+    commutative: bool = False
+    samples: tuple[tuple[float, float], ...] = ()
+    kinds: str = ""
+    notes: str = field(default="", repr=False)
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    if op.name in OPS:
+        raise ValueError(f"operation {op.name!r} is declared twice")
+    OPS[op.name] = op
+    return op
+
+
+_interned: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def attribute_key(value: Any) -> Any:
+    """A key that tells apart 1, 1.0, True, -0.0 and NaN, inside tuples too."""
+    if isinstance(value, tuple):
+        return ("tuple", *map(attribute_key, value))
+    if isinstance(value, float):
+        return ("float", struct.pack("<d", value))
+    if isinstance(value, (int, str, bool)) or value is None:
+        return (type(value).__name__, value)
+    return value
+
+
+def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
+    """The node of this operation, inputs and attributes; the existing one if it was made before.
+
+    Raises what the operation's shape and dtype rule raises.
+    """
+    if isinstance(op, str):
+        op = OPS[op]
+    inputs = tuple(inputs)
+    key = (op.name, tuple(map(id, inputs)), tuple(map(attribute_key, attrs)))
+    found = _interned.get(key)
+    here = sites.here()
+    if found is not None:
+        for site in here:
+            if site not in found.sites:
+                found.sites = (*found.sites, site)
+        return found
+    shape, dtype = op.infer(inputs, attrs)
+    node = object.__new__(Node)
+    node.op, node.inputs, node.attrs = op, inputs, attrs
+    node.shape, node.dtype = shape, dtype
+    node.sites, node.stems_from = here, None
+    with _lock:
+        return _interned.setdefault(key, node)
+
+
+def type_text(shape: Shape, dtype: DType) -> str:
+    """`float32[batch, 784]`."""
+    return f"{dtype}[{', '.join(map(str, shape))}]"
+
+
+def describe(node: Node) -> str:
+    if isinstance(node.shape, tuple) and isinstance(node.dtype, tuple):
+        return "(" + ", ".join(type_text(s, d) for s, d in zip(node.shape, node.dtype, strict=True)) + ")"
+    return type_text(node.shape, node.dtype)
+
+
+def operand_lines(names: Sequence[str], nodes: Sequence[Node]) -> str:
+    """The lines of an error that say what each operand is and where it was made."""
+    rows = []
+    for name, node in zip(names, nodes, strict=True):
+        label = f'{node.op.name} "{node["token"].name}"' if node.op.kind == "leaf" and "token" in node.op.attrs else (
+            node.op.name
+        )
+        where = str(node.sites[0]) if node.sites else ""
+        rows.append((f"{name} = {label}", describe(node), where))
+    widths = [max(len(row[k]) for row in rows) for k in range(2)]
+    return "".join(f"\n  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows)
+
+
+def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
+    """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        stack.append((node, True))
+        if stop is None or not stop(node):
+            stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
+    return order
+
+
+def is_static(shape: Shape) -> bool:
+    return not any(isinstance(e, Size) for e in shape)

@@ -1,0 +1,39 @@
+"""What is compiled: arguments, results and updates of state, over one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .node import Node, toposort
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A function of `inputs` and the variables it reaches.
+
+    `updates` pairs a variable with its new value; all right-hand sides and outputs read the values that variables
+    have when the call begins. `variables` lists every variable reached or updated, in a deterministic order.
+    """
+
+    name: str
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    updates: tuple[tuple[Node, Node], ...] = ()
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    @property
+    def variables(self) -> tuple[Node, ...]:
+        reached = [n for n in toposort(self.roots) if n.op.name == "variable"]
+        return tuple(dict.fromkeys([*reached, *(v for v, _ in self.updates)]))
+
+    def replaced(self, values: Mapping[Node, Node]) -> Program:
+        """The program with its roots exchanged for what `values` gives; itself when nothing changes."""
+        outputs = tuple(values.get(o, o) for o in self.outputs)
+        updates = tuple((v, values.get(u, u)) for v, u in self.updates)
+        if outputs == self.outputs and updates == self.updates:
+            return self
+        return replace(self, outputs=outputs, updates=updates)

@@ -1,0 +1,79 @@
+"""Where in the user's program a node was made."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# The package may be installed in one folder or mapped from three beside each other.
+_OWN = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "runtime") + os.sep)
+
+
+class Site(NamedTuple):
+    """A line of the user's program, with the scope (path of named modules or loops) that was open there."""
+
+    file: str
+    line: int
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return f"{relative(self.file)}:{self.line}"
+
+    def source(self) -> str:
+        """The text of the line, empty when it cannot be read."""
+        import linecache
+
+        return linecache.getline(self.file, self.line).strip()
+
+
+def relative(path: str) -> str:
+    """The path relative to the working folder where it lies below it."""
+    try:
+        found = os.path.relpath(path)
+    except ValueError:
+        return path
+    return path if found.startswith("..") else found
+
+
+class _State(threading.local):
+    sites: tuple[Site, ...] | None = None
+    scope: str = ""
+
+
+_state = _State()
+
+
+def here() -> tuple[Site, ...]:
+    """The innermost line outside the package, or what `at` has put in its place."""
+    if _state.sites is not None:
+        return _state.sites
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame = frame.f_back
+    return (Site(frame.f_code.co_filename, frame.f_lineno, _state.scope),)
+
+
+@contextmanager
+def at(found: tuple[Site, ...]) -> Iterator[None]:
+    """Gives nodes made inside the block the sites of the node that they stem from."""
+    before, _state.sites = _state.sites, found
+    try:
+        yield
+    finally:
+        _state.sites = before
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Names a region of the user's program, such as a layer; nested names are joined by slashes."""
+    before = _state.scope
+    _state.scope = f"{before}/{name}" if before else name
+    try:
+        yield
+    finally:
+        _state.scope = before
