@@ -1,0 +1,1 @@
+"""adjoint: a static-graph compiler for automatic differentiation that generates C."""
