@@ -93,6 +93,12 @@ def atanh_tail(z: mp.mpf) -> mp.mpf:
     return mp.mpf(2) / 3 + 2 * z / 5 if z < mp.mpf(2) ** -60 else (2 * mp.atanh(s) / s - 2) / z
 
 
+def tanh_tail(z: mp.mpf) -> mp.mpf:
+    """(tanh(x) / x - 1) / z with z = x^2"""
+    x = mp.sqrt(z)
+    return -mp.mpf(1) / 3 + 2 * z / 15 if z < mp.mpf(2) ** -60 else (mp.tanh(x) / x - 1) / z
+
+
 def sin_tail(z: mp.mpf) -> mp.mpf:
     x = mp.sqrt(z)
     return -mp.mpf(1) / 6 + z / 120 if z < mp.mpf(2) ** -60 else (mp.sin(x) / x - 1) / z
@@ -110,7 +116,8 @@ def main() -> None:
     jobs: list[tuple[str, Fn, Fn, mp.mpf, mp.mpf, int, int]] = [
         ("exp", exp_tail, lambda x: x**2 / mp.exp(x), -wide, wide * mp.mpf("1.001"), 5, 11),
         ("expm1", exp_tail, lambda x: abs(x), -wide, wide * mp.mpf("1.001"), 6, 12),
-        ("tanh", exp_tail, lambda x: abs(x), -half, half * mp.mpf("1.001"), 4, 9),
+        ("expm1_half", exp_tail, lambda x: abs(x), -half, half * mp.mpf("1.001"), 4, 9),
+        ("tanh", tanh_tail, lambda z: z, mp.mpf("1e-7"), mp.mpf("0.1225"), 2, 7),
         ("log", atanh_tail, lambda z: z, zmax / 10**6, zmax, 3, 6),
         ("sin", sin_tail, lambda z: z, quarter / 10**6, quarter, 2, 5),
         ("cos", cos_tail, lambda z: z**2, quarter / 10**6, quarter, 2, 5),

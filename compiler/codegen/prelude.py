@@ -201,9 +201,9 @@ def _typedefs(names: Iterable[str], target: Target) -> str:
             lines.append('#pragma GCC diagnostic ignored "-Wpsabi"')
         for t in vectors:
             lines.append(f"typedef {t.memory} {t} __attribute__((vector_size({t.lanes * t.bits // 8})));")
-        lines += ["#define LANE(v, i) ((v)[i])", "#else"]
-        lines += [f"typedef struct {{ {t.memory} v[{t.lanes}]; }} {t};" for t in vectors]
-        lines += ["#define LANE(v, i) ((v).v[i])", "#endif"]
+        lines += ["#define LANE(x, i) ((x)[i])", "#else"]
+        lines += [f"typedef struct {{ {t.memory} lane[{t.lanes}]; }} {t};" for t in vectors]
+        lines += ["#define LANE(x, i) ((x).lane[i])", "#endif"]
     return "\n".join(lines) + "\n"
 
 
