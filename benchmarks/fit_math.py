@@ -93,6 +93,11 @@ def atanh_tail(z: mp.mpf) -> mp.mpf:
     return mp.mpf(2) / 3 + 2 * z / 5 if z < mp.mpf(2) ** -60 else (2 * mp.atanh(s) / s - 2) / z
 
 
+def pow_tail(z: mp.mpf) -> mp.mpf:
+    """(2 atanh(s) / s - 2 - 2 z / 3) / z^2 with z = s^2"""
+    return mp.mpf(2) / 5 + 2 * z / 7 if z < mp.mpf(2) ** -50 else (atanh_tail(z) - mp.mpf(2) / 3) / z
+
+
 def tanh_tail(z: mp.mpf) -> mp.mpf:
     """(tanh(x) / x - 1) / z with z = x^2"""
     x = mp.sqrt(z)
@@ -119,6 +124,7 @@ def main() -> None:
         ("expm1_half", exp_tail, lambda x: abs(x), -half, half * mp.mpf("1.001"), 4, 9),
         ("tanh", tanh_tail, lambda z: z, mp.mpf("1e-7"), mp.mpf("0.1225"), 2, 7),
         ("log", atanh_tail, lambda z: z, zmax / 10**6, zmax, 3, 6),
+        ("pow", pow_tail, lambda z: z**2, zmax / 10**6, zmax, 2, 7),
         ("sin", sin_tail, lambda z: z, quarter / 10**6, quarter, 2, 5),
         ("cos", cos_tail, lambda z: z**2, quarter / 10**6, quarter, 2, 5),
     ]

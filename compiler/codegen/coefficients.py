@@ -23,6 +23,10 @@ class Constants:
     exp_min: float
     expm1_min: float
     tiny: float
+    two_thirds: float
+    two_thirds_lo: float
+    split: float
+    pow_max: float
     lift: float
     tanh_small: float
     tanh_max: float
@@ -45,6 +49,7 @@ class Polynomials:
     expm1: tuple[float, ...]
     expm1_half: tuple[float, ...]
     log: tuple[float, ...]
+    pow: tuple[float, ...]
     sin: tuple[float, ...]
     tanh: tuple[float, ...]
 
@@ -65,6 +70,10 @@ CONSTANTS = {
         exp_min=-104.0,
         expm1_min=-18.0,
         tiny=9.313225746154785e-10,
+        two_thirds=0.6666666865348816,
+        two_thirds_lo=-1.9868215517249155e-08,
+        split=4097.0,
+        pow_max=8589934592.0,
         lift=64.0,
         tanh_small=0.12,
         tanh_max=18.5,
@@ -92,6 +101,10 @@ CONSTANTS = {
         exp_min=-746.0,
         expm1_min=-38.0,
         tiny=8.673617379884035e-19,
+        two_thirds=0.6666666666666666,
+        two_thirds_lo=3.700743415417188e-17,
+        split=134217729.0,
+        pow_max=3.6893488147419103e+19,
         lift=512.0,
         tanh_small=0.12,
         tanh_max=38.5,
@@ -142,6 +155,11 @@ POLYNOMIALS = {
             0.40000972151756287,
             0.2849879264831543,
             0.2427881360054016,
+        ),
+        pow=(  # error 1.7e-11
+            0.40000152587890625,
+            0.2854708731174469,
+            0.2341976761817932,
         ),
         sin=(  # error 3.68e-9
             -0.16666655242443085,
@@ -212,6 +230,16 @@ POLYNOMIALS = {
             0.18183572358798467,
             0.15313832043735046,
             0.14798260204508937,
+        ),
+        pow=(  # error 1.54e-22
+            0.3999999999999998,
+            0.2857142857144387,
+            0.22222222217778612,
+            0.18181818845733697,
+            0.15384558290877676,
+            0.13336270354423993,
+            0.11675652833935647,
+            0.11982879626999644,
         ),
         sin=(  # error 3.45e-18
             -0.16666666666666632,

@@ -24,8 +24,8 @@ _MEMORY = {
     "u32": "uint32_t", "u64": "uint64_t", "m32": "int32_t", "m64": "int64_t",
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
-MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p"))
-_WITH_SOURCE = ("cvt_lo", "cvt_hi", "cvt", "join", "lookup")
+MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow"))
+_WITH_SOURCE = ("cvt", "lookup")
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
 _LIBM = re.compile(r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b")
@@ -62,9 +62,9 @@ class Lane:
     def log2(self) -> int:
         return self.lanes.bit_length() - 1
 
-    def of(self, element: str, lanes: int | None = None) -> Lane:
+    def of(self, element: str) -> Lane:
         """The type with other elements and as many lanes."""
-        return lane_type(element, lanes or self.lanes)
+        return lane_type(element, self.lanes)
 
     @property
     def unsigned(self) -> Lane:
@@ -112,8 +112,7 @@ def _source(function: str, t: Lane) -> tuple[str, Lane | None]:
         if function.startswith(base + "_"):
             element = function[len(base) + 1 :]
             if element in _MEMORY:
-                lanes = {"cvt_lo": 2 * t.lanes, "cvt_hi": 2 * t.lanes, "join": t.lanes // 2}.get(base, t.lanes)
-                return base, t.of(element, lanes)
+                return base, t.of(element)
     return function, None
 
 
@@ -144,7 +143,7 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
         if t.kind != "f":
             raise ValueError(f"{function} is not defined for {type_name}")
         macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
-        gnu = plain = str(macro(t, CONSTANTS[t.bits], POLYNOMIALS[t.bits]))
+        gnu = plain = str(macro(t, CONSTANTS[t.bits], POLYNOMIALS[t.bits], fma))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)
