@@ -1,1 +1,1 @@
-"""Kernels to C text."""
+"""From kernels to C text."""

@@ -281,6 +281,14 @@ def linear(index: Sequence[Index], shape: Shape) -> Index:
     return total
 
 
+def linear_strides(index: Sequence[Index], strides: Sequence[Extent]) -> Index:
+    """Offset of an element in memory with the given strides."""
+    total = ZERO
+    for i, stride in zip(index, strides, strict=True):
+        total = add(total, scale(i, stride))
+    return total
+
+
 def unflatten(offset: Index, shape: Shape) -> tuple[Index, ...]:
     """Inverse of `linear`: the coordinates of a row-major offset."""
     result: list[Index] = []

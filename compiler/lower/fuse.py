@@ -19,7 +19,7 @@ from .stages import Stage
 
 STATEMENTS = 300  # a kernel's cap: compile time grows faster than linearly beyond
 SMALL = 16384  # element operations below which parallelism does not matter
-PARALLEL = 64  # shared iterations that are enough for any number of cores
+PARALLEL = 16  # shared iterations that are enough for a few cores
 
 
 class Classes:

@@ -24,7 +24,7 @@ import numpy as np
 from ..graph.dtypes import DType
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
-from ..graph.sizes import Extent, Shape
+from ..graph.sizes import Dim, Extent, Shape
 
 
 @dataclass(eq=False, slots=True)
@@ -179,9 +179,10 @@ class Kernel:
     title: str = ""
     scratch: list[Buf] = field(default_factory=list)  # one copy per worker
     registers: list[Buf] = field(default_factory=list)
-    size_params: list[IVar] = field(default_factory=list)
+    size_params: list[Dim] = field(default_factory=list)
     checks: bool = False
     inner: bool = False  # called by kernels only
+    serial: bool = False  # too little work to hand chunks to other cores
     flops: Extent = 0
     bytes: Extent = 0
 

@@ -171,7 +171,7 @@ class Scope:
         for node in order:
             if node not in kept:
                 continue
-            stage = _loop_stage(node) if node.op.name == "scan" else make_stage(node, kept.__contains__)
+            stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__)
             if node.op.kind == "contraction":
                 found = tiles.plan(stage, target)
                 if found is not None:
@@ -186,7 +186,7 @@ class Scope:
             self._schedule(self.groups[position])
             position += 1
         for source, home in self.copies:
-            self._add(_copy_kernel(source, home, self.shared.unique("copy"), target))
+            self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
         return self.steps
 
     def _packed_operand(self, node: Node) -> set[int]:
@@ -211,9 +211,11 @@ class Scope:
     def _schedule(self, group: Group) -> None:
         self.group = group
         first = group.stages[0]
-        name = self.shared.unique(_kernel_name(group))
+        # A number in front keeps kernels apart, in order, and clear of the names of the C library.
+        name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
         if group.kind == "loop":
-            self._scan(first)
+            if first.node.op.name == "scan":
+                self._scan(first)
             return
         if group.kind == "tile":
             scheduler = tiles.TileScheduler(
@@ -312,7 +314,8 @@ class Scope:
         at = (index.of(over), *(index.of(v) for v in axes))
         value = Load(buf, at, stage.node.dtype)
         # The buffer stands where other stages have a node; it has a shape as they do.
-        combine = Stage(stage.node, axes, (over,), stage.combine, value, [(buf, at)], 1, 1)  # type: ignore[list-item]
+        combining = "add" if stage.combine == "fma" else stage.combine
+        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1)  # type: ignore[list-item]
         self._insert(combine, stage)
         return buf
 

@@ -41,7 +41,7 @@ def identity_of(combine: str, dtype: object) -> Const:
     import numpy as np
 
     kind = np.dtype(dtype)  # type: ignore[call-overload]
-    if combine == "add":
+    if combine in ("add", "fma"):
         return Const(0, kind)
     least = -np.inf if kind.kind == "f" else int(np.iinfo(kind).min)
     return Const(least, kind)
@@ -155,7 +155,7 @@ class RowScheduler:
             self.frame = [vec]
         block = 0
         if vec is not None and vec in self.frame:
-            others = any(set(self._class_axes(s)) - set(self.frame) for s in self.group.stages)
+            others = not self.flat and any(set(self._class_axes(s)) - set(self.frame) for s in self.group.stages)
             block = COLUMN_BLOCK if others else FLAT_BLOCK
             if isinstance(vec.extent, int) and vec.extent <= block:
                 block = 0
@@ -259,11 +259,17 @@ class RowScheduler:
         rows = self.frame_extent
         per_row = max(1, work // max(1, sizes.hint(rows)))
         self.rows_per_chunk = max(1, -(-GRAIN // per_row))
-        if isinstance(rows, int):
+        if any(isinstance(e, Op) and e.name == "check_index" for s in self.group.stages
+               for e in expressions([s.value])):
+            # One chunk, so that the failure reported is the first and nobody races for the status.
+            self.rows_per_chunk = 0
+        if self.rows_per_chunk == 0:
+            self.chunks: Extent = 1
+        elif isinstance(rows, int):
             if -(-rows // self.rows_per_chunk) > CHUNKS:
                 self.rows_per_chunk = -(-rows // CHUNKS)
             self.rows_per_chunk = min(self.rows_per_chunk, max(rows, 1))
-            self.chunks: Extent = max(1, -(-rows // self.rows_per_chunk))
+            self.chunks = max(1, -(-rows // self.rows_per_chunk))
         else:
             self.chunks = sizes.ceildiv(rows, self.rows_per_chunk)
         self.kernel.chunks = self.chunks

@@ -237,7 +237,8 @@ def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
             _zero_outside(expander.expand(node.inputs[a.operand], a.index, a.guards), a.guards) for a in loads
         )
         assert factors is not None
-        value = Op("mul", factors, node.dtype)
+        # Every product goes into the sum with one rounding, whichever schedule runs it.
+        value, combine = Op("pair", factors, node.dtype), "fma"
         expander.ops, expander.cost = expander.ops + 1, expander.cost + 2
     elif kind == "scatter":
         idx, updates = node.inputs

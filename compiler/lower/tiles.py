@@ -16,7 +16,7 @@ from ..graph import index, sizes
 from ..graph.dtypes import DType
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
-from ..graph.sizes import Extent
+from ..graph.sizes import Dim, Extent
 from .fuse import Classes, Group
 from .instantiate import instantiate
 from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
@@ -24,6 +24,7 @@ from .rows import Placement, lanes_for
 from .stages import Stage
 
 DEPTH = 2048  # most of the summed axis that one packed panel holds
+SERIAL = 1 << 19  # flops below which one core is as fast as several
 PANELS = 8  # chunks to aim at where the columns alone give fewer
 
 
@@ -154,31 +155,39 @@ def _orient(
 
 
 def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
-    """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers."""
+    """c[rows, width] += Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers."""
     width = vectors * lanes
     a = Buf("a", dtype, (1,), "arg")
     b = Buf("b", dtype, (1, width), "arg")
     c = Buf("c", dtype, (tile_rows, width), "arg")
-    acc = Buf("acc", dtype, (tile_rows, width), "register")
-    depth, row_stride, depth_stride = (IVar(n, 1 << 40) for n in ("depth", "row_stride", "depth_stride"))
-    i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", 1 << 40)
+    acc = Buf("c", dtype, (tile_rows, width), "register")
+    column = Buf("b", dtype, (width,), "register")
+    row = Buf("a", dtype, (tile_rows, lanes), "register")
+    depth, row_stride, depth_stride = (Dim(n, min=0) for n in ("depth", "row_stride", "depth_stride"))
+    i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
     at = (index.of(i), index.of(j))
 
-    def tile(statement: Stmt) -> list[Stmt]:
-        columns = Loop(j, index.ZERO, index.of(width), "vec", [statement], 1, lanes, vectors)
-        return [Loop(i, index.ZERO, index.of(tile_rows), "unroll", [columns])]
+    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
+        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], 1, lanes, vectors)
 
-    from_a = Load(a, (Index(((i, 1), (k, 1))),), dtype)
-    product = Reduce(acc, at, "fma", Op("pair", (from_a, Load(b, (index.of(k), index.of(j)), dtype)), dtype))
+    def rows(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
+
+    element = Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype)
+    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
+    step: list[Stmt] = [
+        columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
+        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
+    ]
     body: list[Stmt] = [
-        *tile(Store(acc, at, Load(c, at, dtype))),
-        Loop(k, index.ZERO, index.of(depth), "seq", tile(product)),
-        *tile(Store(c, at, Load(acc, at, dtype))),
+        rows(columns(Store(acc, at, Load(c, at, dtype)))),
+        Loop(k, index.ZERO, index.of(depth), "seq", step),
+        rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
     kernel = Kernel(f"tile_{tile_rows}x{width}", [a, b, c], {c}, 1, body, inner=True)
-    kernel.registers = [acc]
+    kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride]
-    kernel.title = f"c[{tile_rows}, {width}] += a[{tile_rows} rows, depth] @ b[depth, {width}]"
+    kernel.title = f"c[{tile_rows}, {width}] += a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
 
 
@@ -227,6 +236,8 @@ class TileScheduler:
         if chunks == 1:
             self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(1), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
+        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         return self.kernel
 
     def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
