@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x001, 0x100, 0x400  # bits of ndarray.flags.num
 READY = C_CONTIGUOUS | ALIGNED
+FILLABLE = READY | WRITEABLE
 
 
 def arrange(signature: Signature, args: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -118,6 +119,8 @@ def _strict_array(signature: Signature, index: int, value: Any) -> Array:
 
 def flatten_out(signature: Signature, out: Any) -> list[Array]:
     """The buffers of `out=` by output number. Raises SymbolicError when its structure is not that of the outputs."""
+    if isinstance(signature.structure, int) and isinstance(out, np.ndarray):
+        return [out]
     found: list[tuple[int, Any, str]] = []
     stack: list[tuple[Any, Any, str]] = [(signature.structure, out, "out")]
     while stack:
@@ -148,16 +151,17 @@ def check_out(signature: Signature, buffers: list[Array], shapes: Sequence[tuple
     where = {number: f"out[{place}]" if len(buffers) > 1 else "out" for place, number in enumerate(order)}
     for number, (buffer, shape) in enumerate(zip(buffers, shapes, strict=True)):
         param: Param = signature.outputs[number]
+        flags, dtype = buffer.flags.num, np.dtype(param.dtype)
+        if buffer.shape == shape and buffer.dtype == dtype and flags & FILLABLE == FILLABLE:
+            continue
         head = f"{signature.name}: {where[number]}: expected {describe(param.dtype, shape)}"
         if buffer.shape != shape:
             raise ShapeError(f"{head}, got {describe(buffer.dtype, buffer.shape)}")
-        if buffer.dtype != np.dtype(param.dtype):
+        if buffer.dtype != dtype:
             raise DTypeError(f"{head}, got {describe(buffer.dtype, buffer.shape)}")
-        flags = buffer.flags.num
         if flags & READY != READY:
             raise SymbolicError(f"{head}, got one that is not C-contiguous and aligned")
-        if not flags & WRITEABLE:
-            raise SymbolicError(f"{head}, got one that is read-only")
+        raise SymbolicError(f"{head}, got one that is read-only")
 
 
 def _shown(value: Any) -> str:

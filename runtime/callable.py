@@ -13,6 +13,7 @@ from adjoint.runtime.locks import Guard, LockRegistry, registry
 from adjoint.runtime.memory import Array, Regions, aligned_bytes, overlap
 from adjoint.runtime.native import NativeExecutor, Storage
 from adjoint.runtime.signature import ShapeBinder, Signature, packer
+from adjoint.runtime.trampoline import make_trampoline
 
 
 class Executor(Protocol):
@@ -63,17 +64,18 @@ class CompiledFunction:
         self.name = self.__name__ = signature.name
         self._binder = ShapeBinder(signature)
         self._count = len(signature.inputs)
-        self._accepts = [
-            (np.dtype(p.dtype), p.shape if all(isinstance(e, int) for e in p.shape) else None, i)
-            for i, p in enumerate(signature.inputs)
-        ]
+        self._dtypes_in = [np.dtype(p.dtype) for p in signature.inputs]
+        self._shapes_in = [p.shape for p in signature.inputs]
         self._dtypes = [np.dtype(p.dtype) for p in signature.outputs]
         self._pack = packer(signature.structure, len(signature.outputs))
         self._variables = Regions([s.array for s in storages])
         self._updated = Regions([s.array for s in storages if s.id in written])
         self._guard: Guard | None = locks.connect([s.id for s in storages], written)
-        shapes = tuple(tuple(map(int, p.shape)) for p in signature.inputs) if not signature.dims else ()
-        self._fixed = self._binder.bind(shapes) if not signature.dims else None
+        self._short: Callable[[Sequence[Any]], Any] = self._long
+        if isinstance(executor, NativeExecutor):
+            self._short = make_trampoline(
+                executor, signature, self._binder, self._guard, self._updated, self._pack, self._long
+            )
 
     def __repr__(self) -> str:
         return f"<compiled function {self.name}({', '.join(p.label for p in self.signature.inputs)})>"
@@ -86,13 +88,17 @@ class CompiledFunction:
         """
         if named or len(args) != self._count:
             args = tuple(arrange(self.signature, args, named))
+        return self._short(args) if out is None else self._long(args, out)
+
+    def _long(self, args: Sequence[Any], out: Any = None) -> Any:
+        """The call in full: conversions, copies of what overlaps, buffers of the caller, any executor."""
         inputs = [
             a
-            if type(a) is np.ndarray and a.dtype is d and (s is None or a.shape == s) and a.flags.num & READY == READY
+            if type(a) is np.ndarray and a.dtype is d and a.shape == s and a.flags.num & READY == READY
             else admit(self.signature, i, a)
-            for a, (d, s, i) in zip(args, self._accepts, strict=True)
+            for i, (a, d, s) in enumerate(zip(args, self._dtypes_in, self._shapes_in, strict=True))
         ]
-        binding = self._fixed or self._binder.bind(tuple([a.shape for a in inputs]))
+        binding = self._binder.bind(tuple([a.shape for a in inputs]))
         if self._updated:
             touches = self._updated.touches
             for i, a in enumerate(inputs):

@@ -44,11 +44,20 @@ class Regions:
 
     def touches(self, array: Array) -> bool:
         """Whether a contiguous array shares a byte with one of the regions."""
+        if not self._starts:
+            return False
         if array.base is None and id(array) not in self._owners:
             return False  # it owns its memory, and none of the regions lies in that
-        count = array.nbytes
+        return self.touches_span(array.ctypes.data, array.nbytes)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest address of any region, and the first behind all of them; (0, 0) when there is none."""
+        return (self._starts[0], self._ends[-1]) if self._starts else (0, 0)
+
+    def touches_span(self, start: int, count: int) -> bool:
+        """Whether `count` bytes from address `start` share a byte with one of the regions."""
         if not count:
             return False
-        start = array.ctypes.data
         before_end = bisect_left(self._starts, start + count)  # regions from here on begin behind the array
         return before_end > 0 and self._ends[before_end - 1] > start

@@ -17,7 +17,7 @@ from adjoint.runtime.profiler import Counters
 from adjoint.runtime.target import missing_features
 
 _OK, _CHECK, _TAPE = 0, 1, 2
-_IDLE_FRAMES = max(4, os.cpu_count() or 1)  # workspaces kept for later calls
+IDLE_FRAMES = max(4, os.cpu_count() or 1)  # workspaces kept for later calls
 
 
 class Storage(Protocol):
@@ -36,7 +36,7 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-class _Frame:
+class Frame:
     """What one running call owns: argument table, context, workspace (and the tape, behind the context)."""
 
     __slots__ = (
@@ -52,7 +52,7 @@ class _Frame:
         "workspace",
     )
 
-    def __init__(self, ffi: Any, slots: int, home: list[_Frame]) -> None:
+    def __init__(self, ffi: Any, slots: int, home: list[Frame]) -> None:
         self.table = ffi.new("void *[]", slots)
         self.numbers = ffi.cast("int64_t *", self.table)
         self.context = ffi.new("adjoint_context *")
@@ -97,21 +97,21 @@ class NativeExecutor:
         self.artifact, self.library, self.storages = artifact, library, list(storages)
         self.sites: Mapping[int, str] = sites if sites is not None else {}
         self.threads = max(1, min(threads or available_cpus(), artifact.target.workers))
-        self._ffi, _ = load_abi()
-        self._from_buffer = self._ffi.from_buffer
-        self._entry = library.function(artifact.name, "adjoint_entry")
+        self.ffi, _ = load_abi()
+        self._from_buffer = self.ffi.from_buffer
+        self.entry = library.function(artifact.name, "adjoint_entry")
         self._measure = library.function(f"{artifact.name}_workspace", "adjoint_workspace")
         slots: dict[str, list[int]] = {"input": [], "variable": [], "output": [], "extent": []}
         for slot, param in enumerate(artifact.params):
             slots[param.role].append(slot)
-        self._inputs, self._outputs = tuple(slots["input"]), tuple(slots["output"])
+        self.input_slots, self.output_slots = tuple(slots["input"]), tuple(slots["output"])
         self._variables, self._extents = tuple(slots["variable"]), tuple(slots["extent"])
         if len(self._extents) != len(artifact.dims):
             raise CompileError(f"{artifact.name}: {len(self._extents)} extents for {len(artifact.dims)} dimensions")
         self._check_storages()
         self._needs_tape = False
-        self._free: list[_Frame] = []
-        self._bound: weakref.WeakSet[_Frame] = weakref.WeakSet()
+        self.free: list[Frame] = []
+        self._bound: weakref.WeakSet[Frame] = weakref.WeakSet()
         self._counters: Counters | None = None
 
     def _check_storages(self) -> None:
@@ -134,30 +134,30 @@ class NativeExecutor:
         Raises ExecutionError when a check fails; variables are then as they were.
         """
         try:
-            frame = self._free.pop()
+            frame = self.free.pop()
         except IndexError:
-            frame = self._new_frame()
+            frame = self.new_frame()
         table, from_buffer = frame.table, self._from_buffer
-        for slot, array in zip(self._inputs, inputs, strict=True):
+        for slot, array in zip(self.input_slots, inputs, strict=True):
             table[slot] = from_buffer(array)
-        for slot, array in zip(self._outputs, outputs, strict=True):
+        for slot, array in zip(self.output_slots, outputs, strict=True):
             table[slot] = from_buffer(array)
         if extents != frame.extents:
-            self._set_extents(frame, extents)
-        status = self._entry(table, frame.base, frame.context)
+            self.set_extents(frame, extents)
+        status = self.entry(table, frame.base, frame.context)
         if status:
-            self._recover(frame, status)
-        if len(frame.home) < _IDLE_FRAMES:
+            self.recover(frame, status)
+        if len(frame.home) < IDLE_FRAMES:
             frame.home.append(frame)
 
     def prepare(self, inputs: list[Array], outputs: list[Array], extents: list[int]) -> Callable[[], None]:
         """`run` with everything bound: a function without arguments that is one C call. Not re-entrant."""
-        frame = self._new_frame()
+        frame = self.new_frame()
         self._bound.add(frame)
-        for slot, array in zip((*self._inputs, *self._outputs), (*inputs, *outputs), strict=True):
+        for slot, array in zip((*self.input_slots, *self.output_slots), (*inputs, *outputs), strict=True):
             frame.table[slot] = self._from_buffer(array)
-        self._set_extents(frame, extents)
-        entry, table, context, recover = self._entry, frame.table, frame.context, self._recover
+        self.set_extents(frame, extents)
+        entry, table, context, recover = self.entry, frame.table, frame.context, self.recover
         held = (inputs, outputs)  # the table holds bare addresses
 
         def call(_held: object = held) -> None:
@@ -172,13 +172,13 @@ class NativeExecutor:
         """Bytes of workspace that one running call needs; with run-time dimensions, the most any idle frame has."""
         if self.artifact.workspace is not None:
             return self.artifact.workspace
-        sizes = [frame.workspace.nbytes for frame in [*self._free, *self._bound] if frame.workspace is not None]
+        sizes = [frame.workspace.nbytes for frame in [*self.free, *self._bound] if frame.workspace is not None]
         return max(sizes, default=0)
 
     def set_profiling(self, on: bool) -> None:
         """Start (from zero) or stop counting per kernel. Not while calls run."""
         self._counters = Counters(self.artifact.kernels) if on else None
-        self._free = []  # frames on their way go back to the old list, and vanish with it
+        self.free = []  # frames on their way go back to the old list, and vanish with it
         for frame in self._bound:
             self._attach_counters(frame)
 
@@ -186,9 +186,10 @@ class NativeExecutor:
     def counters(self) -> Counters | None:
         return self._counters
 
-    def _new_frame(self) -> _Frame:
-        ffi = self._ffi
-        frame = _Frame(ffi, max(1, len(self.artifact.params)), self._free)
+    def new_frame(self) -> Frame:
+        """A frame with everything in place but inputs, outputs and extents."""
+        ffi = self.ffi
+        frame = Frame(ffi, max(1, len(self.artifact.params)), self.free)
         for slot, storage in zip(self._variables, self.storages, strict=True):
             frame.table[slot] = self._from_buffer(storage.array)
         frame.context.workers = self.threads
@@ -202,51 +203,52 @@ class NativeExecutor:
             frame.extents = []
         return frame
 
-    def _set_extents(self, frame: _Frame, extents: list[int]) -> None:
+    def set_extents(self, frame: Frame, extents: list[int]) -> None:
+        """Put run-time dimensions into a frame, and make its workspace large enough for them."""
         for slot, extent in zip(self._extents, extents, strict=True):
             frame.numbers[slot] = extent
         self._size_workspace(frame)
         frame.extents = list(extents)
 
-    def _size_workspace(self, frame: _Frame) -> None:
+    def _size_workspace(self, frame: Frame) -> None:
         needed = self.artifact.workspace
         if needed is None:
             needed = int(self._measure(frame.table))
         if frame.workspace is None or frame.workspace.nbytes < needed:
             frame.workspace = aligned_bytes(max(needed, 1))
-            frame.base = self._ffi.cast("void *", self._from_buffer(frame.workspace))
+            frame.base = self.ffi.cast("void *", self._from_buffer(frame.workspace))
 
-    def _attach_counters(self, frame: _Frame) -> None:
+    def _attach_counters(self, frame: Frame) -> None:
         if self._counters is None:
-            frame.context.clock = self._ffi.NULL
-            frame.context.counters = self._ffi.NULL
+            frame.context.clock = self.ffi.NULL
+            frame.context.counters = self.ffi.NULL
             frame.counters = None
         else:
             frame.counters = self._counters.new_array()
-            frame.context.counters = self._ffi.cast("uint64_t *", self._from_buffer(frame.counters))
+            frame.context.counters = self.ffi.cast("uint64_t *", self._from_buffer(frame.counters))
             frame.context.clock = services().clock
 
-    def _attach_tape(self, frame: _Frame) -> None:
+    def _attach_tape(self, frame: Frame) -> None:
         host = services()
-        frame.keeper = self._ffi.gc(frame.context, host.release)
+        frame.keeper = self.ffi.gc(frame.context, host.release)
         frame.context.grow = host.grow
 
-    def _recover(self, frame: _Frame, status: int) -> None:
+    def recover(self, frame: Frame, status: int) -> None:
         """Handle a status other than OK: give the call a growing tape and run it again, or raise."""
         context = frame.context
         context.status = _OK
-        if status == _TAPE and context.grow == self._ffi.NULL:
+        if status == _TAPE and context.grow == self.ffi.NULL:
             # Most functions have no tape, so it comes at the first demand. A call that fails leaves the variables as
             # they were, so it can simply run again.
             self._needs_tape = True
             self._attach_tape(frame)
-            status = self._entry(frame.table, frame.base, context)
+            status = self.entry(frame.table, frame.base, context)
             if status == _OK:
                 return
             context.status = _OK
         error = self._failure(status, context.site, context.value, context.bound, context.tape_bytes)
         context.site = context.value = context.bound = 0
-        if frame not in self._bound and len(frame.home) < _IDLE_FRAMES:
+        if frame not in self._bound and len(frame.home) < IDLE_FRAMES:
             frame.home.append(frame)
         raise error
 

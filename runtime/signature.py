@@ -123,16 +123,16 @@ class ShapeBinder:
         used = frozenset().union(*(e.names for shape in self._inputs for e in shape))
         if dims - used:
             raise GraphError(f"{signature.name}: no input has dimension {min(dims - used)} in its shape to bind it")
-        self._known: dict[tuple[tuple[int, ...], ...], Binding] = {}
+        self.known: dict[tuple[tuple[int, ...], ...], Binding] = {}
 
     def bind(self, shapes: tuple[tuple[int, ...], ...]) -> Binding:
         """The binding for these input shapes. Raises ShapeError, naming the arguments that disagree."""
-        known = self._known.get(shapes)
+        known = self.known.get(shapes)
         if known is None:
             known = self._bind(shapes)
-            if len(self._known) >= _KNOWN_SHAPES:
-                self._known.clear()
-            self._known[shapes] = known
+            if len(self.known) >= _KNOWN_SHAPES:
+                self.known.clear()
+            self.known[shapes] = known
         return known
 
     def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Binding:
