@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,8 +58,6 @@ def cover(threads: int | None = None) -> CompiledFunction:
         param("runs", "output", "int32", (4096,)),
         param("clash", "output", "int32", ()),
     ]
-    from dataclasses import replace
-
     made = artifact("cover", COVER, params, parallel=True, workspace=1024)
     made = replace(made, target=replace(made.target, workers=64))
     return function(made, [0, 1, 2], threads=threads)
