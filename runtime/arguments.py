@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from adjoint.artifact import Param
 from adjoint.errors import AdjointError, DTypeError, ShapeError, SymbolicError
 from adjoint.runtime.signature import Signature, describe, leaves
 
@@ -145,23 +144,24 @@ def flatten_out(signature: Signature, out: Any) -> list[Array]:
     return [given for _, given, _ in found]
 
 
-def check_out(signature: Signature, buffers: list[Array], shapes: Sequence[tuple[int, ...]]) -> None:
+def check_out(
+    signature: Signature, buffers: list[Array], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype[Any]]
+) -> None:
     """Raise ShapeError, DTypeError or SymbolicError unless each buffer can take its output as it stands."""
-    order = leaves(signature.structure)
-    where = {number: f"out[{place}]" if len(buffers) > 1 else "out" for place, number in enumerate(order)}
-    for number, (buffer, shape) in enumerate(zip(buffers, shapes, strict=True)):
-        param: Param = signature.outputs[number]
-        flags, dtype = buffer.flags.num, np.dtype(param.dtype)
+    for number, buffer in enumerate(buffers):
+        shape, dtype, flags = shapes[number], dtypes[number], buffer.flags.num
         if buffer.shape == shape and buffer.dtype == dtype and flags & FILLABLE == FILLABLE:
             continue
-        head = f"{signature.name}: {where[number]}: expected {describe(param.dtype, shape)}"
+        order = leaves(signature.structure)
+        where = f"out[{order.index(number)}]" if len(order) > 1 else "out"
+        head = f"{signature.name}: {where}: expected {describe(dtype, shape)}, got"
         if buffer.shape != shape:
-            raise ShapeError(f"{head}, got {describe(buffer.dtype, buffer.shape)}")
+            raise ShapeError(f"{head} {describe(buffer.dtype, buffer.shape)}")
         if buffer.dtype != dtype:
-            raise DTypeError(f"{head}, got {describe(buffer.dtype, buffer.shape)}")
+            raise DTypeError(f"{head} {describe(buffer.dtype, buffer.shape)}")
         if flags & READY != READY:
-            raise SymbolicError(f"{head}, got one that is not C-contiguous and aligned")
-        raise SymbolicError(f"{head}, got one that is read-only")
+            raise SymbolicError(f"{head} one that is not C-contiguous and aligned")
+        raise SymbolicError(f"{head} one that is read-only")
 
 
 def _shown(value: Any) -> str:

@@ -120,7 +120,7 @@ class CompiledFunction:
 
     def _call_into(self, out: Any, inputs: list[Array], shapes: list[tuple[int, ...]], extents: list[int]) -> Any:
         buffers = flatten_out(self.signature, out)
-        check_out(self.signature, buffers, shapes)
+        check_out(self.signature, buffers, shapes, self._dtypes)
         for j, buffer in enumerate(buffers):
             if any(overlap(buffer, other) for other in buffers[:j]):
                 raise SymbolicError(f"{self.name}: out: two of the buffers overlap, so they cannot hold two results")

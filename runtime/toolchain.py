@@ -39,8 +39,16 @@ class Toolchain:
 
     def compile_flags(self, target: Target) -> tuple[str, ...]:
         """Flags of every translation unit for `target`: order is part of the cache key."""
-        extra = ("-fno-sanitize=undefined",) if self.kind == "zig" else ()  # zig turns its traps on by default
-        return (*_COMMON, *extra, *target.cflags)
+        if self.kind != "zig":
+            return (*_COMMON, *target.cflags)
+        # zig has its own spelling of CPU names, builds for the machine it runs on unless told, and may turn traps on.
+        flags = [
+            "-mcpu=" + flag.removeprefix("-march=").replace("-", "_") if flag.startswith("-march=") else flag
+            for flag in target.cflags
+        ]
+        if not any(flag.startswith("-mcpu=") for flag in flags):
+            flags.append("-mcpu=baseline")
+        return (*_COMMON, "-fno-sanitize=undefined", *flags)
 
     def link_flags(self) -> tuple[str, ...]:
         """Flags that turn objects into a loadable library."""

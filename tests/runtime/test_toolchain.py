@@ -80,7 +80,8 @@ def test_ziglang_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     found = find_toolchain()
     assert (found.kind, found.origin) == ("zig", "ziglang")
     assert found.command == (sys.executable, "-m", "ziglang", "cc")
-    assert "-fno-sanitize=undefined" in found.compile_flags(PLAIN)
+    assert found.compile_flags(PLAIN)[-2:] == ("-fno-sanitize=undefined", "-mcpu=baseline")
+    assert found.compile_flags(TARGETS["x86-64-v4"])[-2:] == ("-mcpu=x86_64_v4", "-mprefer-vector-width=512")
 
 
 def test_a_replaced_compiler_has_another_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
