@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,19 +52,19 @@ def build_library(
     toolchain = toolchain or find_toolchain(cache)
     flags = (*toolchain.compile_flags(target), *extra)
     keys = [digest("unit", toolchain.identity, *flags, "text", unit.text) for unit in units]
-    link = (*toolchain.link_flags(), *extra, "-lm")
+    link = (*toolchain.link_flags(), *extra)
     whole = digest("library", toolchain.identity, *link, "units", *keys)
     path = cache.get_unit(whole)
     if path is not None:
         return Library(path.name, path, 0)
     with cache.workdir() as work:
         if len(units) == 1:
-            source, out = _write_source(work, 0, units[0]), "library.so"
-            _Job(toolchain, [*flags, *link[:-1], source, "-o", out, "-lm"], work, units[0], keys[0]).finish(cache)
+            source = _write_source(work, 0, units[0])
+            _run(toolchain, [*flags, *link, "-o", "library.so", source, "-lm"], work, cache, units[0], keys[0])
             compiled = 1
         else:
             objects, compiled = _objects(units, keys, flags, toolchain, cache, work)
-            _Job(toolchain, [*flags, *link[:-1], *objects, "-o", "library.so", "-lm"], work, None, whole).finish(cache)
+            _run(toolchain, [*flags, *link, "-o", "library.so", *objects, "-lm"], work, cache, None, whole)
         path = cache.put_unit(whole, (work / "library.so").read_bytes(), ".so")
     return Library(path.name, path, compiled)
 
@@ -83,20 +84,19 @@ def _objects(
             except FileNotFoundError:
                 pass
         missing.setdefault(key, index)
-    running: list[_Job] = []
-    waiting = list(missing.items())
-    try:
-        while waiting or running:
-            while waiting and len(running) < _PARALLEL:
-                key, index = waiting.pop(0)
-                source = _write_source(work, index, units[index])
-                running.append(_Job(toolchain, [*flags, "-c", source, "-o", f"{key}.o"], work, units[index], key))
-            job = running.pop(0)
-            job.finish(cache)
-            cache.put_unit(job.key, (work / f"{job.key}.o").read_bytes(), ".o")
-    finally:
-        for job in running:
-            job.abandon()
+
+    def compile_one(key: str, index: int) -> None:
+        source = _write_source(work, index, units[index])
+        _run(toolchain, [*flags, "-c", source, "-o", f"{key}.o"], work, cache, units[index], key)
+        cache.put_unit(key, (work / f"{key}.o").read_bytes(), ".o")
+
+    with ThreadPoolExecutor(_PARALLEL) as threads:  # they only wait for their compilers
+        jobs = [threads.submit(compile_one, key, index) for key, index in missing.items()]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)  # after an error, units that did not start never do
     return list(dict.fromkeys(f"{key}.o" for key in keys)), len(missing)
 
 
@@ -107,39 +107,25 @@ def _write_source(work: Path, index: int, unit: Unit) -> str:
     return name
 
 
-class _Job:
-    """One running compiler process."""
-
-    def __init__(self, toolchain: Toolchain, arguments: list[str], work: Path, unit: Unit | None, key: str) -> None:
-        self.toolchain, self.unit, self.key = toolchain, unit, key
-        self.command = [*toolchain.command, *arguments]
-        try:
-            self.process = subprocess.Popen(
-                self.command, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        except OSError as error:
-            raise CompileError(f"the C compiler {toolchain.command[0]} could not be started: {error}") from error
-
-    def finish(self, cache: Cache) -> None:
-        output = self.process.communicate()[0].decode(errors="replace")
-        if self.process.returncode != 0:
-            raise CompileError(self._failure(output, cache))
-
-    def abandon(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def _failure(self, output: str, cache: Cache) -> str:
-        status = self.process.returncode
-        how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
-        head = f"{self.toolchain.version}: {how}"
-        command = f"command: {' '.join(self.command)}"
-        if self.unit is None:
-            return f"{head} while linking\n{output.strip()}\n{command}"
-        safe = re.sub(r"\W", "_", self.unit.name)[:60]
-        kept = cache.keep_failed(f"{safe}-{self.key[:12]}.c", self.unit.text)
-        quoted = _quote(output, self.unit.text)
-        return f'{head} on unit "{self.unit.name}", kept as {kept}\n{quoted}\n{command}'
+def _run(toolchain: Toolchain, arguments: list[str], work: Path, cache: Cache, unit: Unit | None, key: str) -> None:
+    """One compiler process, for a unit or (None) for linking. Raises CompileError with what it said."""
+    command = [*toolchain.command, *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except OSError as error:
+        raise CompileError(f"the C compiler {toolchain.command[0]} could not be started: {error}") from error
+    status, output = done.returncode, done.stdout.decode(errors="replace")
+    if status == 0:
+        return
+    how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
+    head, tail = f"{toolchain.version}: {how}", f"command: {' '.join(command)}"
+    if unit is None:
+        raise CompileError(f"{head} while linking\n{output.strip()}\n{tail}")
+    safe = re.sub(r"\W", "_", unit.name)[:60]
+    kept = cache.keep_failed(f"{safe}-{key[:12]}.c", unit.text)
+    raise CompileError(f'{head} on unit "{unit.name}", kept as {kept}\n{_quote(output, unit.text)}\n{tail}')
 
 
 def _quote(output: str, text: str) -> str:

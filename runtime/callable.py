@@ -61,6 +61,8 @@ class CompiledFunction:
         locks: LockRegistry = registry,
     ) -> None:
         self.executor, self.signature, self.report = executor, signature, report
+        if report is not None and isinstance(executor, NativeExecutor):
+            executor.sites = report.sites
         self.name = self.__name__ = signature.name
         self._binder = ShapeBinder(signature)
         self._count = len(signature.inputs)
@@ -153,14 +155,11 @@ class CompiledFunction:
         for i, a in enumerate(args):
             array = admit(self.signature, i, a)
             head = f"{self.signature.argument(i)}: bind reads the array at every call, so"
-            if (
-                not isinstance(a, bool | int | float | np.generic)
-                and (not isinstance(a, np.ndarray) or not np.may_share_memory(array, a))
-                and not (isinstance(a, np.ndarray) and a.size == 0)
-            ):
-                if isinstance(a, np.ndarray) and a.dtype != array.dtype:
-                    raise DTypeError(f"{head} it must be {array.dtype}, got {a.dtype}")
-                raise ShapeError(f"{head} it must be a C-contiguous, aligned NumPy array, got {_kind(a)}")
+            if isinstance(a, np.ndarray) and a.dtype != array.dtype:
+                raise DTypeError(f"{head} it must be {array.dtype}, got {a.dtype}")
+            in_place = isinstance(a, np.ndarray) and (a.size == 0 or np.may_share_memory(a, array))
+            if not in_place and not isinstance(a, bool | int | float | np.generic):
+                raise ShapeError(f"{head} it must be a C-contiguous, aligned NumPy array")
             if self._variables.touches(array):
                 raise SymbolicError(f"{head} it must not lie in the memory of a variable of the function")
             inputs.append(array)
@@ -265,7 +264,3 @@ class BoundFunction:
         finally:
             self._busy.release()
         return self._pack(self.outputs)
-
-
-def _kind(value: Any) -> str:
-    return "one that is not" if isinstance(value, np.ndarray) else type(value).__name__

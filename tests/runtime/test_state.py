@@ -124,7 +124,7 @@ def test_the_tape_grows() -> None:
 
 class Report:
     def __init__(self) -> None:
-        self.sites: dict[int, str] = {}
+        self.sites = {7: "model.py:20"}
 
     def dump(self, stage: str, **options: Any) -> str:
         return f"{stage} {options}"
@@ -140,5 +140,7 @@ def test_the_report_answers() -> None:
     step = step_function(Storage(np.zeros(4, np.float32)), report=Report())
     assert step.dump("c", format="text") == "c {'format': 'text'}" and step.export("here") == "here"
     assert pickle.loads(pickle.dumps(step)) == [1, 2]
+    with pytest.raises(ExecutionError, match=r"raised by model\.py:20"):
+        step(-np.ones(4, np.float32))
     with pytest.raises(ExecutionError, match="without a report"):
         step_function(Storage(np.zeros(4, np.float32))).dump("c")
