@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +83,8 @@ def _objects(
             except FileNotFoundError:
                 pass
         missing.setdefault(key, index)
+
+    from concurrent.futures import ThreadPoolExecutor  # a warm process never needs it
 
     def compile_one(key: str, index: int) -> None:
         source = _write_source(work, index, units[index])

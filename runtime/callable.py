@@ -13,7 +13,7 @@ from adjoint.runtime.locks import Guard, LockRegistry, registry
 from adjoint.runtime.memory import Array, Regions, aligned_bytes, overlap
 from adjoint.runtime.native import NativeExecutor, Storage
 from adjoint.runtime.signature import ShapeBinder, Signature, packer
-from adjoint.runtime.trampoline import make_trampoline
+from adjoint.runtime.trampoline import Parts, make_trampoline, make_trampoline_into
 
 
 class Executor(Protocol):
@@ -73,11 +73,20 @@ class CompiledFunction:
         self._variables = Regions([s.array for s in storages])
         self._updated = Regions([s.array for s in storages if s.id in written])
         self._guard: Guard | None = locks.connect([s.id for s in storages], written)
-        self._short: Callable[[Sequence[Any]], Any] = self._long
+        self._short: Callable[..., Any] = self._long
+        self._short_into: Callable[..., Any] = self._long
         if isinstance(executor, NativeExecutor):
-            self._short = make_trampoline(
-                executor, signature, self._binder, self._guard, self._updated, self._pack, self._long
+            parts = Parts(
+                executor,
+                signature,
+                self._binder,
+                self._guard,
+                self._updated,
+                self._variables,
+                self._pack,
+                self._long,
             )
+            self._short, self._short_into = make_trampoline(parts), make_trampoline_into(parts)
 
     def __repr__(self) -> str:
         return f"<compiled function {self.name}({', '.join(p.label for p in self.signature.inputs)})>"
@@ -90,7 +99,7 @@ class CompiledFunction:
         """
         if named or len(args) != self._count:
             args = tuple(arrange(self.signature, args, named))
-        return self._short(args) if out is None else self._long(args, out)
+        return self._short(args) if out is None else self._short_into(args, out)
 
     def _long(self, args: Sequence[Any], out: Any = None) -> Any:
         """The call in full: conversions, copies of what overlaps, buffers of the caller, any executor."""

@@ -78,6 +78,20 @@ def test_inputs_and_buffers_inside_a_variable() -> None:
     assert owned(owner.array).tolist() == [1, 2, 3, 4] and owner.array.tolist() == [2, 4, 6, 8]
 
 
+def test_a_function_may_have_updates_alone() -> None:
+    text = """
+typedef struct { int64_t *w; } tick_args;
+int32_t tick(const tick_args *a, void *workspace, adjoint_context *c) {
+  (void)workspace; (void)c;
+  a->w[0]++;
+  return ADJOINT_OK;
+}
+"""
+    count = Storage(np.array(0))
+    tick = function(artifact("tick", text, [param("w", "variable", "int64", (), written=True)]), [], storages=[count])
+    assert tick() == [] and tick(out=[]) == [] and tick.bind()() == [] and count.array == 3
+
+
 def test_profile() -> None:
     w = Storage(np.zeros(4, np.float32))
     step = step_function(w)
