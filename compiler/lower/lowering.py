@@ -315,7 +315,8 @@ class Scope:
         value = Load(buf, at, stage.node.dtype)
         # The buffer stands where other stages have a node; it has a shape as they do.
         combining = "add" if stage.combine == "fma" else stage.combine
-        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1)  # type: ignore[list-item]
+        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1,  # type: ignore[list-item]
+                        combines=True)
         self._insert(combine, stage)
         return buf
 

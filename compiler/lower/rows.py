@@ -90,7 +90,7 @@ class RowScheduler:
         """The group's frame without the classes that a stage reduces while it keeps others of the frame."""
         frame = list(self.group.frame)
         for s in self.group.stages:
-            if s.combine == "argmax":
+            if s.combine == "argmax" or s.combines:
                 frame = [c for c in frame if c not in {self.classes.find(v) for v in s.reduce}]
         changed = True
         while changed:

@@ -39,7 +39,7 @@ class Stage:
     target: tuple[Index, ...] | None = None
     position: Index | None = None
     factors: tuple[Expr, Expr] | None = None  # a contraction's operands
-    partial_of: Stage | None = None
+    combines: bool = False  # adds up the chunks of another stage
     labels: tuple[IVar, ...] = field(default=())
 
     @property
@@ -99,7 +99,7 @@ class Expander:
             return Const(node["value"], dtype)
         if node.op.name == "iota":
             return IndexValue(at[node["axis"]], dtype)
-        if not parts and node.op.name != "concat":
+        if not parts:
             self._read(node, at)
             return Load(node, at, dtype, guards, Const(0, dtype) if guards else None)
         values = [self.memo[part] for part, _ in parts]
@@ -256,7 +256,7 @@ def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))
     return Stage(
-        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, None, labels
+        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False, labels
     )
 
 
