@@ -14,8 +14,8 @@ import numpy as np
 
 from . import sites
 from .dtypes import DType
-from .sizes import Shape, Size
 from .sites import Site
+from .sizes import Shape, Size
 
 if TYPE_CHECKING:
     from .index import Access, Index
@@ -53,12 +53,16 @@ class Node:
 
 
 class Token:
-    """The identity of a leaf. Leaves with different tokens are never merged."""
+    """The identity of a leaf. Leaves with different tokens are never merged.
 
-    __slots__ = ("name", "number", "storage")
+    `requires_grad` puts the leaf into the default set of those that are differentiated by.
+    """
 
-    def __init__(self, name: str, storage: Any = None) -> None:
+    __slots__ = ("name", "number", "requires_grad", "storage")
+
+    def __init__(self, name: str, storage: Any = None, requires_grad: bool = False) -> None:
         self.name, self.storage, self.number = name, storage, next(_tokens)
+        self.requires_grad = requires_grad
 
     def __repr__(self) -> str:
         return self.name
@@ -162,7 +166,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
     node = object.__new__(Node)
     node.op, node.inputs, node.attrs = op, inputs, attrs
     node.shape, node.dtype = shape, dtype
-    node.sites, node.stems_from = here, None
+    node.sites, node.stems_from = here, sites.stem()
     with _lock:
         return _interned.setdefault(key, node)
 
