@@ -29,3 +29,6 @@ class Storage:
         self.array = aligned_empty(value.shape, value.dtype)
         self.array[...] = value
         self.id = next(_ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Storage, (self.array,))
