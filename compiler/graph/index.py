@@ -42,7 +42,7 @@ class _Atom:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._hash == other._hash and self.key == other.key  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._hash == other._hash and self.key == other.key
 
 
 class Quotient(_Atom):
@@ -207,7 +207,7 @@ def within(a: Index, size: Extent) -> bool:
     if found is None:
         return False
     low, high = found
-    if isinstance(low, int) and low < 0 or (not isinstance(low, int) and sizes.lower_bound(low) <= 0):
+    if (isinstance(low, int) and low < 0) or (not isinstance(low, int) and sizes.lower_bound(low) <= 0):
         return False
     gap = sizes.add(size, sizes.mul(high, -1))
     return (gap if isinstance(gap, int) else _positive(gap)) >= 1
@@ -255,12 +255,12 @@ def mod(a: Index, n: Extent) -> Index:
 
 def substitute(a: Index, values: dict[IVar, Index]) -> Index:
     """Replaces loop variables by indices, inside quotients, remainders and lookups too."""
-    if not any(isinstance(atom, IVar) and atom in values or not isinstance(atom, IVar) for atom, _ in a.terms):
+    if not any((isinstance(atom, IVar) and atom in values) or not isinstance(atom, IVar) for atom, _ in a.terms):
         return a
     total = Index((), a.const)
     for atom, c in a.terms:
         if isinstance(atom, IVar):
-            part = values.get(atom, None) or of(atom)
+            part = values.get(atom) or of(atom)
         elif isinstance(atom, Quotient):
             part = floordiv(substitute(atom.key[0], values), atom.key[1])
         elif isinstance(atom, Remainder):
@@ -327,7 +327,7 @@ def _smaller(a: Extent, b: Extent) -> bool | None:
     """Whether a is a proper factor of b (True), the other way round (False), or neither can be told (None)."""
     if isinstance(a, int) and isinstance(b, int):
         return a < b
-    if a != 0 and (isinstance(a, int) and a >= 1 or not isinstance(a, int)):
+    if a != 0 and ((isinstance(a, int) and a >= 1) or not isinstance(a, int)):
         q = sizes.floordiv(b, a)
         if sizes.mul(q, a) == b:
             return True

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 class _Current(threading.local):
-    dims: Mapping[Dim, int] = {}  # noqa: RUF012
+    dims: Mapping[Dim, int] = {}
 
 
 _current = _Current()

@@ -15,8 +15,8 @@ import numpy as np
 
 from . import sites
 from .dtypes import DType
-from .sizes import Shape, Size
 from .sites import Site
+from .sizes import Shape, Size
 
 if TYPE_CHECKING:
     from .index import Access, Index
@@ -92,7 +92,7 @@ class Literal:
         array.flags.writeable = False
         self.array = array
         self.content = (
-            array.tobytes() if array.nbytes <= self.SMALL else hashlib.sha256(memoryview(array).cast("B")).digest()
+            array.tobytes() if array.nbytes <= self.SMALL else hashlib.sha256(array.reshape(-1).view(np.uint8)).digest()
         )
         self._key = (array.dtype.str, array.shape, self.content)
 
@@ -164,6 +164,11 @@ def attribute_key(value: Any) -> Any:
     if isinstance(value, (int, str, bool)) or value is None:
         return (type(value).__name__, value)
     return value
+
+
+def find(op: Op, inputs: Iterable[Node], attrs: Iterable[Any]) -> Node | None:
+    """The node of this operation, inputs and attributes if it exists."""
+    return _interned.get((op.name, tuple(map(id, inputs)), tuple(map(attribute_key, attrs))))
 
 
 def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
