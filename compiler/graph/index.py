@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from . import sizes
 from .sizes import Extent, Shape
@@ -81,7 +81,7 @@ class Lookup(_Atom):
         return f"{self.key[0]}[{', '.join(map(str, self.key[1]))}]"
 
 
-Atom = Union[IVar, Quotient, Remainder, Lookup]
+Atom = IVar | Quotient | Remainder | Lookup
 
 
 class Index:
@@ -296,7 +296,22 @@ def reshape(index: Sequence[Index], source: Shape, target: Shape) -> tuple[Index
 
     Works on the smallest groups of adjacent axes with equal products, so that merged and split axes stay affine.
     """
+    if any(n == 0 for n in source):
+        # Nothing is ever read, and nothing can be divided by an extent of 0.
+        return (ZERO,) * len(source)
     result: list[Index] = []
+    for (i0, i), (j0, j) in reshape_groups(source, target):
+        if i - i0 == 1 and j - j0 == 1:
+            result.append(index[j0])
+        else:
+            offset = linear(index[j0:j], target[j0:j])
+            result.extend(unflatten(offset, source[i0:i]))
+    return tuple(result)
+
+
+def reshape_groups(source: Shape, target: Shape) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The smallest runs of adjacent axes, as (start, stop) in `source` and in `target`, that hold equally many elements."""
+    groups: list[tuple[tuple[int, int], tuple[int, int]]] = []
     i = j = 0
     while i < len(source) or j < len(target):
         i0, j0 = i, j
@@ -315,12 +330,8 @@ def reshape(index: Sequence[Index], source: Shape, target: Shape) -> tuple[Index
                 b, j = sizes.mul(b, target[j]), j + 1
             else:
                 a, i = sizes.mul(a, source[i]), i + 1
-        if i - i0 == 1 and j - j0 == 1:
-            result.append(index[j0])
-        else:
-            offset = linear(index[j0:j], target[j0:j])
-            result.extend(unflatten(offset, source[i0:i]))
-    return tuple(result)
+        groups.append(((i0, i), (j0, j)))
+    return groups
 
 
 def _smaller(a: Extent, b: Extent) -> bool | None:

@@ -92,7 +92,7 @@ class Literal:
         array.flags.writeable = False
         self.array = array
         self.content = (
-            array.tobytes() if array.nbytes <= self.SMALL else hashlib.sha256(array.reshape(-1).view(np.uint8)).digest()
+            array.tobytes() if array.nbytes <= self.SMALL else hashlib.sha256(array.data).digest()
         )
         self._key = (array.dtype.str, array.shape, self.content)
 
