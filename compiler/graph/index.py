@@ -310,7 +310,7 @@ def reshape(index: Sequence[Index], source: Shape, target: Shape) -> tuple[Index
 
 
 def reshape_groups(source: Shape, target: Shape) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The smallest runs of adjacent axes, as (start, stop) in `source` and in `target`, that hold equally many elements."""
+    """The smallest runs of adjacent axes that hold equally many elements, as (start, stop) in `source` and `target`."""
     groups: list[tuple[tuple[int, int], tuple[int, int]]] = []
     i = j = 0
     while i < len(source) or j < len(target):

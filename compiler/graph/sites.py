@@ -58,14 +58,22 @@ def here() -> tuple[Site, ...]:
     return (Site(frame.f_code.co_filename, frame.f_lineno, _state.scope),)
 
 
-@contextmanager
-def at(found: tuple[Site, ...]) -> Iterator[None]:
-    """Gives nodes made inside the block the sites of the node that they stem from."""
-    before, _state.sites = _state.sites, found
-    try:
-        yield
-    finally:
-        _state.sites = before
+class at:
+    """Gives nodes made inside the block the sites of the node that they stem from.
+
+    A class, since passes enter it once a node and a generator costs five times as much.
+    """
+
+    __slots__ = ("before", "found")
+
+    def __init__(self, found: tuple[Site, ...]) -> None:
+        self.found = found
+
+    def __enter__(self) -> None:
+        self.before, _state.sites = _state.sites, self.found
+
+    def __exit__(self, *error: object) -> None:
+        _state.sites = self.before
 
 
 @contextmanager

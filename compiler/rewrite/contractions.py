@@ -74,7 +74,7 @@ def _permuted(node: Node, uses: Uses) -> Node | None:
     (x,), axes = node.inputs, node["axes"]
     if x.op.name != "contract" or not uses.once(x):
         return None
-    extents, n_out = x["extents"], x["n_out"]
+    (a, b), extents, n_out = x.inputs, x["extents"], x["n_out"]
     renamed = {old: new for new, old in enumerate(axes)}
 
     def rename(operand: OperandMap) -> OperandMap:
@@ -84,7 +84,7 @@ def _permuted(node: Node, uses: Uses) -> Node | None:
         )
 
     new_extents = (*(extents[a] for a in axes), *extents[n_out:])
-    return contract(*x.inputs, new_extents, n_out, rename(x["a_map"]), rename(x["b_map"]))
+    return contract(a, b, new_extents, n_out, rename(x["a_map"]), rename(x["b_map"]))
 
 
 RULES = (

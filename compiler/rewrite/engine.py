@@ -82,7 +82,10 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
 
 def rebuild(node: Node, values: Mapping[Node, Node]) -> Node:
     """The node over exchanged operands, with the sites of the original; itself when no operand changes."""
-    if all(values[i] is i for i in operands(node)):
+    for operand in operands(node):
+        if values[operand] is not operand:
+            break
+    else:
         return node
     attrs: tuple[Any, ...] = node.attrs
     if node.op.kind == "control":
@@ -200,16 +203,19 @@ class _Sweep:
         if rebuilt is not node:
             self.uses.move(node, rebuilt)
             return rebuilt
-        for rule in self.by_op.get(node.op.name, ()):
-            with sites.at(node.sites):
+        rules = self.by_op.get(node.op.name)
+        if rules is None:
+            return node
+        with sites.at(node.sites):
+            for rule in rules:
                 changed = rule.apply(node, self.uses)
-            if changed is not None and changed is not node:
-                if (changed.shape, changed.dtype) != (node.shape, node.dtype):
-                    raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
-                self.firings[rule.name] += 1
-                self.uses.move(node, changed)
-                self.stem(changed, node)
-                return changed
+                if changed is not None and changed is not node:
+                    if (changed.shape, changed.dtype) != (node.shape, node.dtype):
+                        raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
+                    self.firings[rule.name] += 1
+                    self.uses.move(node, changed)
+                    self.stem(changed, node)
+                    return changed
         return node
 
     def stem(self, made: Node, origin: Node) -> None:

@@ -7,25 +7,31 @@ from typing import Any
 import numpy as np
 
 from ..graph import build as b
-from ..graph.node import Literal, Node, is_static, make
+from ..graph import sizes
+from ..graph.node import Literal, Node, make
 from .engine import Rule, Uses
 
 _LARGEST = 1024
 # Operations that IEEE arithmetic or integer semantics decide to the last bit; no exp, tanh and the like.
 _ELEMENTWISE = (
-    "add subtract multiply divide negative abs sqrt relu floor_divide remainder less less_equal equal not_equal "
-    "logical_and logical_or logical_not where cast"
-).split()
+    *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
+    *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
+)
 _STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
 
 
 def _array(node: Node) -> np.ndarray[Any, Any] | None:
-    """The value of a small constant; of one number for literals under views, whatever their shape."""
+    """The value of a constant; of one number for literals under views, whatever their shape."""
     if node.op.name == "constant":
         array: np.ndarray[Any, Any] = node["data"].array
         return array
     value = b.constant_value(node)
     return None if value is None else np.asarray(value, node.dtype)
+
+
+def _is_small(node: Node) -> bool:
+    size = sizes.product(node.shape)
+    return isinstance(size, int) and size <= _LARGEST
 
 
 def as_node(array: np.ndarray[Any, Any]) -> Node:
@@ -53,21 +59,15 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
 
 def _fold_arrays(node: Node, uses: Uses) -> Node | None:
     """Operands are constants, at least one of them a small array."""
-    if not node.inputs or not is_static(node.shape) or int(np.prod(node.shape, dtype=np.int64)) > _LARGEST:
+    if not any(i.op.name == "constant" for i in node.inputs) or not _is_small(node):
         return None
     arrays = []
-    some = False
     for operand in node.inputs:
         array = _array(operand)
-        if array is None or not is_static(operand.shape) or array.size > _LARGEST:
+        if array is None or not _is_small(operand):
             return None
-        some = some or operand.op.name == "constant"
-        if array.shape != operand.shape:
-            if int(np.prod(operand.shape, dtype=np.int64)) > _LARGEST:
-                return None
-            array = np.broadcast_to(array, operand.shape)
-        arrays.append(array)
-    return as_node(_evaluate(node, arrays, node.shape)) if some else None
+        arrays.append(np.broadcast_to(array, operand.shape))  # type: ignore[arg-type]
+    return as_node(_evaluate(node, arrays, node.shape))
 
 
 def _uniform(node: Node, uses: Uses) -> Node | None:
@@ -81,6 +81,6 @@ def _uniform(node: Node, uses: Uses) -> Node | None:
 
 RULES = (
     Rule("constant-number", "exact", ("constant",), _uniform),
-    Rule("fold-numbers", "exact", tuple(_ELEMENTWISE), _fold_numbers),
+    Rule("fold-numbers", "exact", _ELEMENTWISE, _fold_numbers),
     Rule("fold-arrays", "exact", (*_ELEMENTWISE, *_STRUCTURAL), _fold_arrays),
 )

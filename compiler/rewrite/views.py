@@ -19,7 +19,7 @@ from .engine import Rule, Uses
 
 
 def reshaped_broadcast(x: Node, shape: Shape) -> Node | None:
-    """reshape(broadcast(y), shape) as a broadcast of a reshaped y, where no group of merged axes is partly stretched."""
+    """reshape(broadcast(y), shape) as a broadcast of a reshaped y, if no group of merged axes is partly stretched."""
     (y,), axes = x.inputs, x["axes"]
     if any(n == 0 for n in (*x.shape, *shape)):
         return None
