@@ -215,7 +215,9 @@ class KernelPrinter(ExprPrinter):
         t, vector = self.memory_vector(value, buf)
         pointer = self.pointer(buf, at)
         count = self.lanes.count
-        assert stride is not None, "scatter runs without lanes across its index"
+        if stride is None:
+            self.store_lane_by_lane(s, t, vector, count)
+            return
         if stride == 1:
             text = self.call("store", t, pointer, vector) if count is None else (
                 self.call("store_n", t, pointer, vector, count)
@@ -223,6 +225,20 @@ class KernelPrinter(ExprPrinter):
         else:
             text = self.call("store_s", t, pointer, vector, self.extent(stride), count or str(self.lanes.width))
         self.emit(text + ";")
+
+    def store_lane_by_lane(self, s: Store, t: str, vector: str, count: str | None) -> None:
+        """Stores lanes to places that no stride describes."""
+        assert self.lanes is not None
+        lanes, buf = self.lanes, s.buf
+        array, l = self.names.temp("lane"), self.names.temp("l")
+        var = IVar(l, lanes.width)
+        self.names.vars[var] = l
+        inside = {lanes.var: index.add(lanes.at, index.of(var))}
+        at = index.substitute(index.linear_strides(s.index, buf.strides), inside)
+        self.emit(f"{memory(buf.dtype)} {array}[{lanes.width}];")
+        self.emit(self.call("store", t, array, vector) + ";")
+        self.emit(f"for (int64_t {l} = 0; {l} < {count or lanes.width}; {l}++)")
+        self.emit(f"  {self.buffer(buf)}[{self.index(at)}] = {array}[{l}];")
 
     def scalar_memory(self, value: Value, buf: Buf) -> str:
         return f"(uint8_t){value.wrapped}" if buf.dtype == BOOL else value.text
