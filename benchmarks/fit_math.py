@@ -93,6 +93,19 @@ def atanh_tail(z: mp.mpf) -> mp.mpf:
     return mp.mpf(2) / 3 + 2 * z / 5 if z < mp.mpf(2) ** -60 else (2 * mp.atanh(s) / s - 2) / z
 
 
+MIDDLE = mp.mpf(2)
+
+
+def erf_tail(z: mp.mpf) -> mp.mpf:
+    """erf(x) / x - 1 with z = x^2"""
+    x = mp.sqrt(z)
+    return mp.erf(x) / x - 1
+
+
+def log_erfc(u: mp.mpf) -> mp.mpf:
+    return mp.log(mp.erfc(u + MIDDLE))
+
+
 def pow_tail(z: mp.mpf) -> mp.mpf:
     """(2 atanh(s) / s - 2 - 2 z / 3) / z^2 with z = s^2"""
     return mp.mpf(2) / 5 + 2 * z / 7 if z < mp.mpf(2) ** -50 else (atanh_tail(z) - mp.mpf(2) / 3) / z
@@ -125,6 +138,9 @@ def main() -> None:
         ("tanh", tanh_tail, lambda z: z, mp.mpf("1e-7"), mp.mpf("0.1225"), 2, 7),
         ("log", atanh_tail, lambda z: z, zmax / 10**6, zmax, 3, 6),
         ("pow", pow_tail, lambda z: z**2, zmax / 10**6, zmax, 2, 7),
+        ("erf_small", erf_tail, lambda z: mp.mpf(1), mp.mpf("1e-9"), mp.mpf("0.86"), 5, 11),
+        ("erf_large", log_erfc, lambda u: mp.erfc(u + MIDDLE), mp.mpf("0.92") - MIDDLE, mp.mpf("3.95") - MIDDLE, 7, 7),
+        ("erf_large", log_erfc, lambda u: mp.erfc(u + MIDDLE), mp.mpf("0.92") - MIDDLE, mp.mpf("5.95") - MIDDLE, 22, 22),
         ("sin", sin_tail, lambda z: z, quarter / 10**6, quarter, 2, 5),
         ("cos", cos_tail, lambda z: z**2, quarter / 10**6, quarter, 2, 5),
     ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, cast
 
 from ..artifact import Target
@@ -26,6 +26,15 @@ _MEMORY = {
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
 MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow"))
 _WITH_SOURCE = ("cvt", "lookup")
+# Functions that some kinds of element (f, i, u, b, m) do not have.
+_KINDS = {
+    **dict.fromkeys(("div", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "atleast", "atmost"), "f"),
+    **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
+    **dict.fromkeys(("shl", "shr"), "iu"),
+    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
+    **dict.fromkeys(("first_n", "any", "all"), "m"),
+}
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
 _LIBM = re.compile(r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b")
@@ -90,12 +99,12 @@ class Lane:
         return f"INT64_C({value:#x})" if self.bits == 64 else f"{value:#x}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def lane_type(element: str, lanes: int) -> Lane:
     return Lane(element, lanes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(name: str) -> Lane:
     """The type called `name`."""
     element, _, lanes = name.partition("x")
@@ -143,13 +152,14 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
         if t.kind != "f":
             raise ValueError(f"{function} is not defined for {type_name}")
         macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
+        base = function
         gnu = plain = str(macro(t, CONSTANTS[t.bits], POLYNOMIALS[t.bits], fma))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)
         gnu, plain = (str(define(t, base, source, fma, path)) for path in (True, False))
     own = (function, type_name)
-    if f"{type_name}_{function}(" not in gnu:
+    if "@" in gnu or f"{type_name}_{function}(" not in gnu or t.kind not in _KINDS.get(base, t.kind):
         raise ValueError(f"{type_name} has no function {function!r}")
     return _Function(gnu, plain, _references(gnu, own), _references(plain, own))
 
