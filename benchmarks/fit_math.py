@@ -93,17 +93,14 @@ def atanh_tail(z: mp.mpf) -> mp.mpf:
     return mp.mpf(2) / 3 + 2 * z / 5 if z < mp.mpf(2) ** -60 else (2 * mp.atanh(s) / s - 2) / z
 
 
-MIDDLE = mp.mpf(2)
-
-
 def erf_tail(z: mp.mpf) -> mp.mpf:
     """erf(x) / x - 1 with z = x^2"""
     x = mp.sqrt(z)
     return mp.erf(x) / x - 1
 
 
-def log_erfc(u: mp.mpf) -> mp.mpf:
-    return mp.log(mp.erfc(u + MIDDLE))
+def log_erfc(middle: int) -> Fn:
+    return lambda u: mp.log(mp.erfc(u + middle))
 
 
 def pow_tail(z: mp.mpf) -> mp.mpf:
@@ -139,8 +136,8 @@ def main() -> None:
         ("log", atanh_tail, lambda z: z, zmax / 10**6, zmax, 3, 6),
         ("pow", pow_tail, lambda z: z**2, zmax / 10**6, zmax, 2, 7),
         ("erf_small", erf_tail, lambda z: mp.mpf(1), mp.mpf("1e-9"), mp.mpf("0.86"), 5, 11),
-        ("erf_large", log_erfc, lambda u: mp.erfc(u + MIDDLE), mp.mpf("0.92") - MIDDLE, mp.mpf("3.95") - MIDDLE, 7, 7),
-        ("erf_large", log_erfc, lambda u: mp.erfc(u + MIDDLE), mp.mpf("0.92") - MIDDLE, mp.mpf("5.95") - MIDDLE, 22, 22),
+        ("erf_large", log_erfc(1), lambda u: mp.erfc(u + 1), mp.mpf("-0.08"), mp.mpf("2.95"), 7, 0),
+        ("erf_large", log_erfc(2), lambda u: mp.erfc(u + 2), mp.mpf("-1.08"), mp.mpf("3.95"), 0, 22),
         ("sin", sin_tail, lambda z: z, quarter / 10**6, quarter, 2, 5),
         ("cos", cos_tail, lambda z: z**2, quarter / 10**6, quarter, 2, 5),
     ]
@@ -149,6 +146,8 @@ def main() -> None:
         if chosen and name not in chosen:
             continue
         for single, degree in ((True, low), (False, high)):
+            if not degree:
+                continue
             c, error = fit(f, weight, lo, hi, degree, single)
             print(f'    ("{name}", {32 if single else 64}): (  # error {mp.nstr(error, 3)}')
             for value in c:

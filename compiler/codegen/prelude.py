@@ -24,7 +24,7 @@ _MEMORY = {
     "u32": "uint32_t", "u64": "uint64_t", "m32": "int32_t", "m64": "int64_t",
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
-MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow"))
+MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
