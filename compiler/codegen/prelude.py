@@ -28,7 +28,9 @@ MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "lo
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
-    **dict.fromkeys(("div", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "atleast", "atmost"), "f"),
+    **dict.fromkeys(
+        ("div", "sqrt", "floor", "ceil", "trunc", "round", "sin", "cos", "copysign", "atleast", "atmost"), "f"
+    ),
     **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
     **dict.fromkeys(("shl", "shr"), "iu"),
     **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
@@ -37,7 +39,9 @@ _KINDS = {
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
-_LIBM = re.compile(r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b")
+_LIBM = re.compile(
+    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|sinf?|cosf?|copysignf?|INFINITY|NAN)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,13 @@ def prelude(needs: Iterable[tuple[str, str]], target: Target, types: Iterable[st
         if run[0].shared:
             parts += [f.gnu for f in run]
         else:
-            parts += ["#ifdef ADJOINT_GNU_LANES\n", *(f.gnu for f in run), "#else\n", *(f.plain for f in run), "#endif\n"]
+            parts += [
+                "#ifdef ADJOINT_GNU_LANES\n",
+                *(f.gnu for f in run),
+                "#else\n",
+                *(f.plain for f in run),
+                "#endif\n",
+            ]
     body = "".join(parts)
     names = set(types) | {m.group(0) for m in _TYPE.finditer(body)}
     head = cast(Any, template("lanes.h.j2")).module.head(target.isa_macro, bool(_LIBM.search(body)))
