@@ -152,7 +152,7 @@ def constants(single: bool) -> dict[str, float]:
         "exp_min": -104.0 if single else -746.0, "expm1_min": -18.0 if single else -38.0,
         "tiny": 2.0**-30 if single else 2.0**-60, "two_thirds": thirds, "two_thirds_lo": rounded(mp.mpf(2) / 3 - thirds),
         "split": 4097.0 if single else 134217729.0, "pow_max": 2.0**33 if single else 2.0**65,
-        "erf_max": 3.95 if single else 5.95, "erf_small": 0.8464, "erf_middle": 1.0 if single else 2.0,
+        "erf_max": 3.95 if single else 5.95, "erf_small": 0.8464, "erf_middle": 1.0,
         "lift": 64.0 if single else 512.0, "tanh_small": 0.12, "tanh_max": 18.5 if single else 38.5,
         "normal": 2.0**-126 if single else 2.0**-1022, "upscale": 2.0**24 if single else 2.0**54,
         "upscale_log2": 24.0 if single else 54.0, "large": 2.0**mantissa, "large_bits": pattern(2.0**mantissa),
@@ -178,7 +178,7 @@ def main() -> None:
         ("pow", pow_tail, lambda z: z**2, zmax / 10**6, zmax, 2, 7),
         ("erf_small", erf_tail, lambda z: mp.mpf(1), mp.mpf("1e-9"), mp.mpf("0.86"), 5, 11),
         ("erf_large", log_erfc(1), lambda u: mp.erfc(u + 1), mp.mpf("-0.08"), mp.mpf("2.95"), 7, 0),
-        ("erf_large", log_erfc(2), lambda u: mp.erfc(u + 2), mp.mpf("-1.08"), mp.mpf("3.95"), 0, 22),
+        ("erf_large", log_erfc(1), lambda u: mp.erfc(u + 1), mp.mpf("-0.08"), mp.mpf("4.95"), 0, 22),
         ("sin", sin_tail, lambda z: z, quarter / 10**6, quarter, 2, 5),
         ("cos", cos_tail, lambda z: z**2, quarter / 10**6, quarter, 2, 5),
     ]

@@ -460,8 +460,8 @@ def test_memory(element: str, path: str, tmp_path: Path) -> None:
     needs = [(f, t.name) for f in ("load", "store", "load_n", "store_n", "load_s", "load_sn", "store_s", "lookup_i64",
                                    "splat", "select")]  # fmt: skip
     needs += [("mul", i.name), ("iota", i.name), ("splat", i.name), ("first_n", m.name)]
-    text = prelude(needs, target) + MEMORY.replace("@P@", t.memory).replace("@T@", t.name).replace("@I@", i.name).replace(
-        "@M@", m.name)  # fmt: skip
+    text = prelude(needs, target) + MEMORY.replace("@P@", t.memory).replace("@T@", t.name)
+    text = text.replace("@I@", i.name).replace("@M@", m.name)
     more = ["-fsanitize=undefined", "-fno-sanitize-recover=all"] if path == "plain" else []
     library = build(text, target, tmp_path, "memory", str(GCC or CLANG), *more,
                     *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []))  # fmt: skip
@@ -518,7 +518,7 @@ def test_horizontal(tmp_path: Path) -> None:
                     if trial % 4 == 1 and element[0] == "f":
                         a[rng.integers(0, t.lanes, 1 + trial % 3)] = np.nan
 
-                    def got(f: str, like: Any, a: Array = a, element: str = element) -> Any:
+                    def got(f: str, like: Any, a: Array = a, element: str = element, library: Any = library) -> Any:
                         out = np.zeros(1, like)
                         getattr(library, f"k_{element}_{f}")(
                             ctypes.c_void_p(a.ctypes.data), ctypes.c_void_p(out.ctypes.data)
