@@ -23,17 +23,76 @@ from adjoint.codegen.prelude import MATH as PRELUDE_MATH
 from adjoint.codegen.prelude import parse, prelude
 
 Array = np.ndarray[Any, Any]
-FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffp-contract=off", "-fno-math-errno",
-         "-fno-trapping-math", "-fPIC", "-shared"]  # fmt: skip
-DTYPES = {"f32": "float32", "f64": "float64", "i32": "int32", "i64": "int64", "u8": "uint8", "b8": "uint8",
-          "m32": "int32", "m64": "int64"}  # fmt: skip
+FLAGS = [
+    "-std=c99",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+]
+DTYPES = {
+    "f32": "float32",
+    "f64": "float64",
+    "i32": "int32",
+    "i64": "int64",
+    "u8": "uint8",
+    "b8": "uint8",
+    "m32": "int32",
+    "m64": "int64",
+}
 MATH = PRELUDE_MATH - {"mul_error"} | {"sin", "cos"}  # these two loop over libm
 COMPARE = ("lt", "le", "gt", "ge", "eq", "ne")
 UNARY = ("neg", "abs", "sqrt", "floor", "ceil", "trunc", "round", "sin", "cos", "not", *(MATH - {"pow"}))
-FLOATS = ("add", "sub", "mul", "div", "neg", "abs", "fma", "min", "max", "atleast", "atmost", "sqrt", "floor", "ceil",
-          "trunc", "round", "floordiv", "mod", "copysign", *COMPARE, "select", *sorted(MATH))  # fmt: skip
-INTS = ("add", "sub", "mul", "abs", "neg", "min", "max", "floordiv", "mod", "shl", "shr", "and", "or", "xor", "not",
-        *COMPARE, "select", "fma")  # fmt: skip
+FLOATS = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "fma",
+    "min",
+    "max",
+    "atleast",
+    "atmost",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "floordiv",
+    "mod",
+    "copysign",
+    *COMPARE,
+    "select",
+    *sorted(MATH),
+)
+INTS = (
+    "add",
+    "sub",
+    "mul",
+    "abs",
+    "neg",
+    "min",
+    "max",
+    "floordiv",
+    "mod",
+    "shl",
+    "shr",
+    "and",
+    "or",
+    "xor",
+    "not",
+    *COMPARE,
+    "select",
+    "fma",
+)
 SCALARS = ("f32", "f64", "i32", "i64", "u8", "b8")
 
 
@@ -83,8 +142,11 @@ def kernel(function: str, name: str) -> tuple[str, list[tuple[str, str]]]:
     out = t.mask if function in COMPARE else t
     if function == "select":
         need.append(("lt", name))
-        args = [f"{t}_lt({args[0]}, {args[1]})", args[0], args[1]] if t.element != "b8" else [
-            f"{t.mask}_cvt_b8({args[0]})", args[0], args[1]]  # fmt: skip
+        args = (
+            [f"{t}_lt({args[0]}, {args[1]})", args[0], args[1]]
+            if t.element != "b8"
+            else [f"{t.mask}_cvt_b8({args[0]})", args[0], args[1]]
+        )
         need.append(("cvt_b8", str(t.mask)) if t.element == "b8" else ("lt", name))
         if t.element == "b8":
             need.remove(("lt", name))
@@ -115,8 +177,11 @@ def unit(functions: list[tuple[str, str]], target: Target) -> str:
 def build(text: str, target: Target, folder: Path, name: str, compiler: str, *more: str) -> ctypes.CDLL:
     source, library = folder / f"{name}.c", folder / f"{name}.so"
     source.write_text(text)
-    done = subprocess.run([compiler, *FLAGS, *target.cflags, *more, "-o", str(library), str(source), "-lm"],
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [compiler, *FLAGS, *target.cflags, *more, "-o", str(library), str(source), "-lm"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, f"{name}: {done.stderr[:3000]}"
     return ctypes.CDLL(str(library))
 
@@ -147,9 +212,41 @@ def samples(element: str, count: int = 4096) -> list[Array]:
         return [rng.integers(0, 2, count).astype(dtype) for _ in range(3)]
     if dtype.kind == "f":
         info = np.finfo(dtype)
-        special = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3, -7, np.inf, -np.inf, np.nan, info.max, info.min,
-                            info.tiny, -info.tiny, info.smallest_subnormal, 1e-30, 127.9, 255.5, 2147483648.0, -2147483648.0,
-                            2147483520.0, 9.3e18, -9.3e18, 1e10, -1e10, 256.0], dtype)  # fmt: skip
+        special = np.array(
+            [
+                0.0,
+                -0.0,
+                1,
+                -1,
+                0.5,
+                -0.5,
+                1.5,
+                2.5,
+                -2.5,
+                3,
+                -7,
+                np.inf,
+                -np.inf,
+                np.nan,
+                info.max,
+                info.min,
+                info.tiny,
+                -info.tiny,
+                info.smallest_subnormal,
+                1e-30,
+                127.9,
+                255.5,
+                2147483648.0,
+                -2147483648.0,
+                2147483520.0,
+                9.3e18,
+                -9.3e18,
+                1e10,
+                -1e10,
+                256.0,
+            ],
+            dtype,
+        )
         random = rng.integers(0, 1 << (8 * dtype.itemsize - 1), (3, count), dtype=f"u{dtype.itemsize}") * 2 + 1
         columns = [
             random[0].view(dtype),
@@ -158,10 +255,17 @@ def samples(element: str, count: int = 4096) -> list[Array]:
         ]
     else:
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        special = np.array(sorted({low, low + 1, high, high - 1, 0, 1, 2, 3, 7, 31, 33, 63, 64}
-                                  | ({-1, -2, -3, -7} if low else set())), dtype)  # fmt: skip
-        columns = [rng.integers(low, high, count, dtype, endpoint=True), rng.integers(0, 60, count).astype(dtype),
-                   rng.integers(low, high, count, dtype, endpoint=True)]  # fmt: skip
+        special = np.array(
+            sorted(
+                {low, low + 1, high, high - 1, 0, 1, 2, 3, 7, 31, 33, 63, 64} | ({-1, -2, -3, -7} if low else set())
+            ),
+            dtype,
+        )
+        columns = [
+            rng.integers(low, high, count, dtype, endpoint=True),
+            rng.integers(0, 60, count).astype(dtype),
+            rng.integers(low, high, count, dtype, endpoint=True),
+        ]
     a, b = np.meshgrid(special, special)
     rows = [a.ravel(), b.ravel(), np.roll(b.ravel(), 5)]
     full = [np.concatenate([r, c]) for r, c in zip(rows, columns, strict=True)]
@@ -188,8 +292,15 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, 
     """Targets, compilers and paths, built once. Not all of them, and the plain path at -O1, to save time: a difference
     between paths would show with any compiler."""
     folder = tmp_path_factory.mktemp("lanes")
-    wanted = [(V4, GCC, "gnu"), (V3, GCC, "gnu"), (BASELINE, GCC, "gnu"), (V4, CLANG, "gnu"), (V3, GCC, "plain"),
-              (V4, CLANG, "plain"), (BASELINE, CLANG, "plain")]  # fmt: skip
+    wanted = [
+        (V4, GCC, "gnu"),
+        (V3, GCC, "gnu"),
+        (BASELINE, GCC, "gnu"),
+        (V4, CLANG, "gnu"),
+        (V3, GCC, "plain"),
+        (V4, CLANG, "plain"),
+        (BASELINE, CLANG, "plain"),
+    ]
     if TARGETS[0].name == "generic":
         wanted = [(TARGETS[0], GCC or CLANG, "gnu")]
     jobs: list[tuple[tuple[str, str, str], Callable[[], ctypes.CDLL]]] = []
@@ -267,17 +378,34 @@ void sweep_@T@_@F@(@U@ start, @U@ stride, uint64_t count, double *worst, @U@ *at
   }
 }
 """
-REFERENCE = {"exp": "exp@(v)", "expm1": "expm1@(v)", "tanh": "tanh@(v)", "log": "log@(v)", "log1p": "log1p@(v)",
-             "sigmoid": "v < 0 ? exp@(v) / (1 + exp@(v)) : 1 / (1 + exp@(-v))", "rsqrt": "1 / sqrt@(v)",
-             "sin": "sin@(v)", "cos": "cos@(v)", "erf": "erf@(v)"}  # fmt: skip
+REFERENCE = {
+    "exp": "exp@(v)",
+    "expm1": "expm1@(v)",
+    "tanh": "tanh@(v)",
+    "log": "log@(v)",
+    "log1p": "log1p@(v)",
+    "sigmoid": "v < 0 ? exp@(v) / (1 + exp@(v)) : 1 / (1 + exp@(-v))",
+    "rsqrt": "1 / sqrt@(v)",
+    "sin": "sin@(v)",
+    "cos": "cos@(v)",
+    "erf": "erf@(v)",
+}
 
 
 def sweep_unit(functions: list[str], name: str, target: Target) -> str:
     t = parse(name)
     single = t.bits == 32
-    table = {"R": t.memory, "W": "double" if single else "long double", "w": "" if single else "l", "L": str(t.lanes),
-             "U": "uint32_t" if single else "uint64_t", "T": name, "MAX": "128" if single else "1024",
-             "P": "23" if single else "52", "MIN": "(-149)" if single else "(-1074)"}  # fmt: skip
+    table = {
+        "R": t.memory,
+        "W": "double" if single else "long double",
+        "w": "" if single else "l",
+        "L": str(t.lanes),
+        "U": "uint32_t" if single else "uint64_t",
+        "T": name,
+        "MAX": "128" if single else "1024",
+        "P": "23" if single else "52",
+        "MIN": "(-149)" if single else "(-1074)",
+    }
     text = prelude([(f, name) for f in [*functions, "load", "store"]], target) + "#include <math.h>\n" + SWEEP
     for f in functions:
         text += SWEEP_ONE.replace("@F@", f).replace("@REF@", REFERENCE[f].replace("@", table["w"]))
@@ -301,12 +429,34 @@ def numpy_value(function: str, element: str, data: list[Array]) -> Array:
     """What NumPy says, with the integer and NaN rules of the design."""
     dtype = np.dtype(DTYPES[element])
     a, b = data[0], data[1] if len(data) > 1 else data[0]
-    simple = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "min": np.minimum, "max": np.maximum,
-              "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-              "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-              "copysign": np.copysign, "neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor,
-              "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "mod": np.mod, "shl": np.left_shift,
-              "shr": np.right_shift}  # fmt: skip
+    simple = {
+        "add": np.add,
+        "sub": np.subtract,
+        "mul": np.multiply,
+        "div": np.divide,
+        "min": np.minimum,
+        "max": np.maximum,
+        "lt": np.less,
+        "le": np.less_equal,
+        "gt": np.greater,
+        "ge": np.greater_equal,
+        "eq": np.equal,
+        "ne": np.not_equal,
+        "and": np.bitwise_and,
+        "or": np.bitwise_or,
+        "xor": np.bitwise_xor,
+        "copysign": np.copysign,
+        "neg": np.negative,
+        "abs": np.abs,
+        "sqrt": np.sqrt,
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "trunc": np.trunc,
+        "round": np.rint,
+        "mod": np.mod,
+        "shl": np.left_shift,
+        "shr": np.right_shift,
+    }
     with np.errstate(all="ignore"):
         if function.startswith("cvt_"):
             if element == "b8":
@@ -457,14 +607,23 @@ def test_memory(element: str, path: str, tmp_path: Path) -> None:
     target = TARGETS[-1]
     t = parse(wide(element, target))
     i, m = t.of("i64"), t.mask
-    needs = [(f, t.name) for f in ("load", "store", "load_n", "store_n", "load_s", "load_sn", "store_s", "lookup_i64",
-                                   "splat", "select")]  # fmt: skip
+    needs = [
+        (f, t.name)
+        for f in ("load", "store", "load_n", "store_n", "load_s", "load_sn", "store_s", "lookup_i64", "splat", "select")
+    ]
     needs += [("mul", i.name), ("iota", i.name), ("splat", i.name), ("first_n", m.name)]
     text = prelude(needs, target) + MEMORY.replace("@P@", t.memory).replace("@T@", t.name)
     text = text.replace("@I@", i.name).replace("@M@", m.name)
     more = ["-fsanitize=undefined", "-fno-sanitize-recover=all"] if path == "plain" else []
-    library = build(text, target, tmp_path, "memory", str(GCC or CLANG), *more,
-                    *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []))  # fmt: skip
+    library = build(
+        text,
+        target,
+        tmp_path,
+        "memory",
+        str(GCC or CLANG),
+        *more,
+        *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []),
+    )
     lanes, dtype = t.lanes, DTYPES[element]
     source = np.arange(1, 4 * lanes + 1, dtype=dtype)
 
@@ -509,8 +668,14 @@ def test_horizontal(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for compiler in filter(None, (GCC, CLANG)):
         for path in ("gnu", "plain"):
-            library = build(text, target, tmp_path, f"h-{Path(compiler).name}-{path}", compiler,
-                            *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []))  # fmt: skip
+            library = build(
+                text,
+                target,
+                tmp_path,
+                f"h-{Path(compiler).name}-{path}",
+                compiler,
+                *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []),
+            )
             for element in ("f32", "f64", "i32", "i64"):
                 t = parse(wide(element, target))
                 for trial in range(40):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Constants:
-    """What the functions need beside polynomials. `*_hi` have trailing zeros: their product with an exponent is exact."""
+    """What the functions need beside polynomials. `*_hi` end in zeros: their product with an exponent is exact."""
 
     mantissa: int
     bias: int
