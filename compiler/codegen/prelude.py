@@ -1,7 +1,8 @@
 """Lane types and vector math of the generated C: exactly the functions that a unit uses, and what those need.
 
 A function is named `{type}_{function}`: `f32x16_add`, `f64_exp`, `i64x8_cvt_i32`. Types are the scalars f32 f64 i32
-i64 u8 b8 (a bool in a byte), vectors of them (`f32x16`), and the masks that comparisons give: `m32x16` for four-byte and
+i64 u8 b8 (a bool in a byte), vectors of them (`f32x16`), and the masks that
+comparisons give: `m32x16` for four-byte and
 one-byte operands, `m64x8` for eight-byte ones, with lanes 0 and -1; the scalar masks `m32`, `m64` are int, 0 or 1.
 
 What needs what is read off the rendered text, so that a template cannot forget to say so.
