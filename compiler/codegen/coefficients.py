@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Constants:
-    """What the functions need beside polynomials. `*_hi` have trailing zeros: their product with an exponent is exact."""
+    """What the functions need beside polynomials. `*_hi` end in zeros: their product with an exponent is exact."""
 
     mantissa: int
     bias: int
@@ -27,6 +27,9 @@ class Constants:
     two_thirds_lo: float
     split: float
     pow_max: float
+    erf_max: float
+    erf_small: float
+    erf_middle: float
     lift: float
     tanh_small: float
     tanh_max: float
@@ -45,6 +48,8 @@ class Polynomials:
     """Minimax polynomials of one float type."""
 
     cos: tuple[float, ...]
+    erf_large: tuple[float, ...]
+    erf_small: tuple[float, ...]
     exp: tuple[float, ...]
     expm1: tuple[float, ...]
     expm1_half: tuple[float, ...]
@@ -54,7 +59,7 @@ class Polynomials:
     tanh: tuple[float, ...]
 
 
-CONSTANTS = {
+CONSTANTS: dict[int, Constants] = {
     32: Constants(
         mantissa=23,
         bias=127,
@@ -74,6 +79,9 @@ CONSTANTS = {
         two_thirds_lo=-1.9868215517249155e-08,
         split=4097.0,
         pow_max=8589934592.0,
+        erf_max=3.95,
+        erf_small=0.8464,
+        erf_middle=1.0,
         lift=64.0,
         tanh_small=0.12,
         tanh_max=18.5,
@@ -81,10 +89,10 @@ CONSTANTS = {
         upscale=16777216.0,
         upscale_log2=24.0,
         large=8388608.0,
-        large_bits=0x4b000000,
-        one_bits=0x3f800000,
-        root_bits=0x3f3504f3,
-        mantissa_mask=0x7fffff,
+        large_bits=0x4B000000,
+        one_bits=0x3F800000,
+        root_bits=0x3F3504F3,
+        mantissa_mask=0x7FFFFF,
     ),
     64: Constants(
         mantissa=52,
@@ -104,18 +112,21 @@ CONSTANTS = {
         two_thirds=0.6666666666666666,
         two_thirds_lo=3.700743415417188e-17,
         split=134217729.0,
-        pow_max=3.6893488147419103e+19,
+        pow_max=3.6893488147419103e19,
+        erf_max=5.95,
+        erf_small=0.8464,
+        erf_middle=1.0,
         lift=512.0,
         tanh_small=0.12,
         tanh_max=38.5,
         normal=2.2250738585072014e-308,
-        upscale=1.8014398509481984e+16,
+        upscale=1.8014398509481984e16,
         upscale_log2=54.0,
         large=4503599627370496.0,
         large_bits=0x4330000000000000,
-        one_bits=0x3ff0000000000000,
-        root_bits=0x3fe6a09e667f3bcd,
-        mantissa_mask=0xfffffffffffff,
+        one_bits=0x3FF0000000000000,
+        root_bits=0x3FE6A09E667F3BCD,
+        mantissa_mask=0xFFFFFFFFFFFFF,
     ),
 }
 
@@ -125,6 +136,24 @@ POLYNOMIALS = {
             0.04166664555668831,
             -0.00138873013202101,
             2.4430670237052254e-05,
+        ),
+        erf_large=(  # error 4.18e-11
+            -1.8496055603027344,
+            -2.638967514038086,
+            -0.843107283115387,
+            -0.041562166064977646,
+            0.010043025948107243,
+            -0.0020077291410416365,
+            0.0002870851894840598,
+            -2.1161820768611506e-05,
+        ),
+        erf_small=(  # error 1.67e-8
+            0.12837915122509003,
+            -0.3761250078678131,
+            0.112818643450737,
+            -0.026767682284116745,
+            0.004993977025151253,
+            -0.0005991789512336254,
         ),
         exp=(  # error 1.55e-8
             0.5000003576278687,
@@ -180,6 +209,45 @@ POLYNOMIALS = {
             -2.755731440016649e-07,
             2.087572914157569e-09,
             -1.1359926048866486e-11,
+        ),
+        erf_large=(  # error 9.54e-20
+            -1.8496055099332482,
+            -2.6389675142347913,
+            -0.8431072563584848,
+            -0.041561098046513444,
+            0.010033825434122616,
+            -0.0019779030211296384,
+            0.00023732472247582802,
+            2.62702418499833e-05,
+            -2.7140505533050643e-05,
+            9.57556486476487e-06,
+            -2.0150569183334246e-06,
+            9.7416856256992e-08,
+            1.328184135150103e-07,
+            -7.29710502754126e-08,
+            2.439165514067547e-08,
+            -6.116276599977228e-09,
+            1.2026286869201154e-09,
+            -1.858917088087665e-10,
+            2.2188306652988545e-11,
+            -1.9734795226729417e-12,
+            1.2298254313816746e-13,
+            -4.7830129750071635e-15,
+            8.722150347728586e-17,
+        ),
+        erf_small=(  # error 1.24e-18
+            0.1283791670955126,
+            -0.3761263890318371,
+            0.11283791670952802,
+            -0.026866170644623957,
+            0.005223977619718395,
+            -0.000854832664207112,
+            0.00012055316849182326,
+            -1.492520007837019e-05,
+            1.6453697459093182e-06,
+            -1.6261190776657652e-07,
+            1.3970200947247455e-08,
+            -8.3083606461581e-10,
         ),
         exp=(  # error 1.88e-17
             0.4999999999999993,

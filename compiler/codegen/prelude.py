@@ -1,7 +1,8 @@
 """Lane types and vector math of the generated C: exactly the functions that a unit uses, and what those need.
 
-A function is named `{type}_{function}`: `f32x16_add`, `f64_exp`, `i64x8_cvt_i32`. Types are the scalars f32 f64 i32 i64 u8
-b8 (a bool in a byte), vectors of them (`f32x16`), and the masks that comparisons give: `m32x16` for four-byte and
+A function is named `{type}_{function}`: `f32x16_add`, `f64_exp`, `i64x8_cvt_i32`. Types are the scalars f32 f64 i32
+i64 u8 b8 (a bool in a byte), vectors of them (`f32x16`), and the masks that
+comparisons give: `m32x16` for four-byte and
 one-byte operands, `m64x8` for eight-byte ones, with lanes 0 and -1; the scalar masks `m32`, `m64` are int, 0 or 1.
 
 What needs what is read off the rendered text, so that a template cannot forget to say so.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, cast
 
 from ..artifact import Target
@@ -24,11 +25,24 @@ _MEMORY = {
     "u32": "uint32_t", "u64": "uint64_t", "m32": "int32_t", "m64": "int64_t",
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
-MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow"))
+MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
 _WITH_SOURCE = ("cvt", "lookup")
+# Functions that some kinds of element (f, i, u, b, m) do not have.
+_KINDS = {
+    **dict.fromkeys(
+        ("div", "sqrt", "floor", "ceil", "trunc", "round", "sin", "cos", "copysign", "atleast", "atmost"), "f"
+    ),
+    **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
+    **dict.fromkeys(("shl", "shr"), "iu"),
+    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
+    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
+    **dict.fromkeys(("first_n", "any", "all"), "m"),
+}
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
-_LIBM = re.compile(r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b")
+_LIBM = re.compile(
+    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|sinf?|cosf?|copysignf?|INFINITY|NAN)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -90,12 +104,12 @@ class Lane:
         return f"INT64_C({value:#x})" if self.bits == 64 else f"{value:#x}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def lane_type(element: str, lanes: int) -> Lane:
     return Lane(element, lanes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(name: str) -> Lane:
     """The type called `name`."""
     element, _, lanes = name.partition("x")
@@ -143,13 +157,14 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
         if t.kind != "f":
             raise ValueError(f"{function} is not defined for {type_name}")
         macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
+        base = function
         gnu = plain = str(macro(t, CONSTANTS[t.bits], POLYNOMIALS[t.bits], fma))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)
         gnu, plain = (str(define(t, base, source, fma, path)) for path in (True, False))
     own = (function, type_name)
-    if f"{type_name}_{function}(" not in gnu:
+    if "@" in gnu or f"{type_name}_{function}(" not in gnu or t.kind not in _KINDS.get(base, t.kind):
         raise ValueError(f"{type_name} has no function {function!r}")
     return _Function(gnu, plain, _references(gnu, own), _references(plain, own))
 
@@ -198,8 +213,7 @@ def _typedefs(names: Iterable[str], target: Target) -> str:
         if any(t.lanes * t.bits > 8 * target.vector_bytes for t in vectors):
             # Nothing passes such a vector between functions that are not inlined: there is no ABI to warn of.
             lines.append('#pragma GCC diagnostic ignored "-Wpsabi"')
-        for t in vectors:
-            lines.append(f"typedef {t.memory} {t} __attribute__((vector_size({t.lanes * t.bits // 8})));")
+        lines += [f"typedef {t.memory} {t} __attribute__((vector_size({t.lanes * t.bits // 8})));" for t in vectors]
         lines += ["#define LANE(x, i) ((x)[i])", "#else"]
         lines += [f"typedef struct {{ {t.memory} lane[{t.lanes}]; }} {t};" for t in vectors]
         lines += ["#define LANE(x, i) ((x).lane[i])", "#endif"]
@@ -218,7 +232,13 @@ def prelude(needs: Iterable[tuple[str, str]], target: Target, types: Iterable[st
         if run[0].shared:
             parts += [f.gnu for f in run]
         else:
-            parts += ["#ifdef ADJOINT_GNU_LANES\n", *(f.gnu for f in run), "#else\n", *(f.plain for f in run), "#endif\n"]
+            parts += [
+                "#ifdef ADJOINT_GNU_LANES\n",
+                *(f.gnu for f in run),
+                "#else\n",
+                *(f.plain for f in run),
+                "#endif\n",
+            ]
     body = "".join(parts)
     names = set(types) | {m.group(0) for m in _TYPE.finditer(body)}
     head = cast(Any, template("lanes.h.j2")).module.head(target.isa_macro, bool(_LIBM.search(body)))
