@@ -135,7 +135,7 @@ def _params(module: Module, dims: list[Dim], site_numbers: dict[Node, int]) -> t
     for role in ("input", "variable", "output"):
         for node, buf in zip(nodes[role], bufs[role], strict=True):
             shape = tuple(n if isinstance(n, int) else str(n) for n in buf.shape)
-            label = f'{role} "{node["token"].name}"' if role != "output" else f"output {buf.name}"
+            label = node["token"].name if role != "output" else buf.name
             result.append(
                 Param(buf.name, role, str(buf.dtype), shape, label, buf in module.written, site_numbers.get(node, -1))
             )

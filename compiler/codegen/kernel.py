@@ -355,8 +355,8 @@ class KernelPrinter(ExprPrinter):
             return hi
         limit = self.index(loop.limit)
         name = self.names.temp("stop")
-        self.needs.add(("atmost", "i64"))
-        self.emit(f"const int64_t {name} = i64_atmost({hi}, {limit});")
+        self.needs.add(("min", "i64"))
+        self.emit(f"const int64_t {name} = i64_min({hi}, {limit});")
         return name
 
     def vector_loop(self, loop: Loop, memo: dict[int, Value]) -> None:

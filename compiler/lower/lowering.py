@@ -40,9 +40,11 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Choices that change kernels but never results. `recompute` is "cheap" or "all" (see `choose_kept`)."""
+    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
+    `disabled` names rewrite rules to leave out."""
 
     recompute: str = "cheap"
+    disabled: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
