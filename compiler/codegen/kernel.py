@@ -262,7 +262,7 @@ class KernelPrinter(ExprPrinter):
                 f"{self.buffer(buf)}[{self.index(self.offset(buf, s.index))}]"
             )
             t = element(buf.dtype)
-            self.emit(f"{target} = {self.combine(s.combine, t, target, [p.text for p in parts])};")
+            self.emit(f"{target} = {self.combine(s.combine, t, target, [p.wrapped for p in parts])};")
             return
         t = lane(element(buf.dtype), self.lanes.width)
         vectors = [self.splat(p, buf.dtype).text for p in parts]

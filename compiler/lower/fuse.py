@@ -195,6 +195,23 @@ class Fuser:
                     together = holders.pop(a) | holders.pop(b)
                     union(a, b)
                     holders[find(a)] = together
+        # What is read from outside identifies axes too: two reductions of one array can share their loop.
+        first: dict[tuple[Node, int], IVar] = {}
+        for s in members:
+            for node, at in s.reads:
+                if node in self.maker and self.maker[node] in inside:
+                    continue
+                for k, i in enumerate(at):
+                    v = i.as_var()
+                    if v is None:
+                        continue
+                    known = first.setdefault((node, k), v)
+                    a, b = find(known), find(v)
+                    if a is b or holders[a] & holders[b] or known.extent != v.extent:
+                        continue
+                    together = holders.pop(a) | holders.pop(b)
+                    union(a, b)
+                    holders[find(a)] = together
 
     def frame(self, members: Sequence[Stage]) -> list[IVar]:
         """The classes that all members loop over and agree on, in the axis order of the member with most axes."""

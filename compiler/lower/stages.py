@@ -160,6 +160,7 @@ def choose_kept(
             uses[operand] = uses.get(operand, 0) + (max(1, mine) if node.op.name in VIEWS else 1)
     cost: dict[Node, int] = {}
     count: dict[Node, int] = {}
+    epilogue: dict[Node, bool] = {}
 
     def keep_source(node: Node) -> None:
         source = through_views(node)
@@ -197,6 +198,13 @@ def choose_kept(
             if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
                 keep_source(x)
                 cost[node] = 0
+        if op.kind == "elementwise":
+            # What can leave a contraction with its result is stored in place of it.
+            epilogue[node] = any(
+                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape for i in node.inputs
+            )
+            if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
+                kept.add(node)
         if op.name not in VIEWS:
             limit = 10**9 if recompute == "all" else CHEAP
             if (uses.get(node, 0) > 1 and cost[node] > limit) or count[node] > LONGEST:
