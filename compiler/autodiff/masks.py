@@ -68,7 +68,7 @@ def _any(mask: Node, node: Node) -> Node:
 
 @dataclass(frozen=True, slots=True)
 class Cotangent:
-    """`value` and the masks that hold for it; `dirty` when it may be other than 0 where one says that nothing counts."""
+    """`value` and the masks that hold for it; `dirty` when elements that do not count may be other than 0."""
 
     value: Node
     masks: tuple[Mask, ...] = ()

@@ -89,6 +89,17 @@ def _evaluate(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     return np.asarray(np.einsum(*operands, list(range(n_out)), optimize=True), arrays[0].dtype)
 
 
+def _bounded(label: int, node: Node) -> bool:
+    """Whether a label that is solved for stays within its extent: an axis of the cotangent or an operand is just it."""
+    if label < node["n_out"]:
+        return True
+    return any(
+        axis == plain(label) and n == node["extents"][label]
+        for operand, axes in zip(node.inputs, (node["a_map"], node["b_map"]), strict=True)
+        for axis, n in zip(axes, operand.shape, strict=True)
+    )
+
+
 def _transpose(node: Node, g: Node, wrt: int) -> Node:
     """The contraction of the cotangent with the other operand that gives the cotangent of operand `wrt`.
 
@@ -107,7 +118,7 @@ def _transpose(node: Node, g: Node, wrt: int) -> Node:
     solved: dict[int, tuple[tuple[tuple[Any, int], ...], Extent, int]] = {}
     for axis, (terms, offset, divisor) in enumerate(mine):
         # Labels of the result first: what remains to be summed is then the kernel, not the image.
-        candidates = [t for t in terms if uses[t[0]] == 1 and t[1] > 0]
+        candidates = [t for t in terms if uses[t[0]] == 1 and t[1] > 0 and _bounded(t[0], node)]
         if not candidates:
             raise ShapeError("contraction: this index map has no transpose")
         label, coefficient = min(candidates, key=lambda t: (t[0] >= n_out, t[1], t[0]))

@@ -71,3 +71,9 @@ def test_conv2d(stride, padding, dilation, groups, check):
     x = RNG.standard_normal((2, 4, 7, 6))
     w = RNG.standard_normal((2, 4 // groups, 3, 2))
     check(lambda a, c: ad.nn.conv2d(a, c, None, stride, padding, dilation, groups), x, w, order=3)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(4, 2), (2, 4), (6, 4), (4, 6)])
+def test_conv2d_of_common_factors(stride, dilation, check):
+    x, w = RNG.standard_normal((1, 1, 15, 1)), RNG.standard_normal((1, 1, 3, 1))
+    check(lambda a, c: ad.nn.conv2d(a, c, None, (stride, 1), (2, 0), (dilation, 1)), x, w, order=3)

@@ -70,3 +70,15 @@ def test_every_rule_is_tested():
 
 def test_pad_value(check):
     check(lambda x, v: ad.square(wrap(make("pad", (x.node, v.node), (1, 0), (0, 2), (0, 1)))), np.ones((2, 3)), 3.0)
+
+
+def test_contractions_without_a_transpose_are_refused():
+    # The label that would be solved for has nothing that keeps it in range: a sum over windows.
+    x, one = ad.input("x", (6,), "float64"), ad.constant(np.ones(()))
+    windows = ((((0, 1), (1, 1)), 0, 1),)
+    y = wrap(make("contract", (x.node, one.node), (4, 3), 1, windows, ()))
+    g = ad.grad(ad.square(y).sum(), x)
+    assert g.shape == (6,)
+    z = wrap(make("contract", (x.node, one.node), (3, 3), 0, ((((0, 1), (1, 1)), 0, 1),), ()))
+    with pytest.raises(ad.ShapeError, match="no transpose"):
+        ad.grad(z, x)

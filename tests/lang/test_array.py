@@ -34,9 +34,20 @@ def test_integer_operators(run):
         np.testing.assert_array_equal(run(fn(n, 3), {n: N}), fn(N, 3))
         np.testing.assert_array_equal(run(fn(n, -3), {n: N}), fn(N, -3))
         assert run(fn(5, n), {n: N})[1, 0] == 0
-    np.testing.assert_array_equal(run(~(n > 0) & (n < 5) | (n == 7) ^ (n == 0), {n: N}), ~(N > 0) & (N < 5) | (N >= 7) ^ (N == 0))
+    got, expected = (~(m > 0) & (m < 5) | (m == 7) ^ (m == 0) for m in (n, N))
+    np.testing.assert_array_equal(run(got, {n: N}), expected)
     np.testing.assert_array_equal(run(-abs(n), {n: N}), -abs(N))
-    np.testing.assert_array_equal(run(n**3, {n: N}), N**3)
+    for power in (0, 1, 2, 3, np.int64(5), 20):
+        assert (n**power).dtype == np.int64
+        np.testing.assert_array_equal(run(n**power, {n: N}), N**power)
+
+
+@pytest.mark.parametrize("power", [0, 0.0, 1, 2, 3.0, -1, 0.5, 7, 20, 2.5, -2, float("inf")])
+def test_constant_powers(power, run):
+    x = ad.input("x", (2, 2))
+    a = np.abs(X)
+    assert (x**power).dtype == np.float32
+    np.testing.assert_allclose(run(x**power, {x: a}), a**power, rtol=1e-5)
 
 
 PROMOTION = [

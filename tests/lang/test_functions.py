@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 F = RNG.standard_normal((3, 4)).astype("f")
 P = RNG.uniform(0.2, 3, (3, 4)).astype("f")
 T = RNG.standard_normal((2, 3, 4)).astype("f")
-I = RNG.integers(-5, 6, (3, 4))
+J = RNG.integers(-5, 6, (3, 4))
 U = RNG.integers(0, 256, (3, 4)).astype("u1")
 M = RNG.random((3, 4)) > 0.5
 NAN = np.array([[1, np.nan, 3], [4, 2, 4]], "f")
@@ -28,13 +28,13 @@ def _softmax(x, axis):
 # (name, function of handles, function of arrays, arguments)
 CASES = [
     ("add", ad.add, np.add, F, F[0]),
-    ("add int", ad.add, np.add, I, I[:, :1]),
+    ("add int", ad.add, np.add, J, J[:, :1]),
     ("subtract", ad.subtract, np.subtract, F, P),
     ("multiply", ad.multiply, np.multiply, F, T),
     ("divide", ad.divide, np.divide, F, P),
-    ("floor_divide", ad.floor_divide, lambda x, y: x // np.where(y == 0, 1, y) * (y != 0), I, I[::-1]),
+    ("floor_divide", ad.floor_divide, lambda x, y: x // np.where(y == 0, 1, y) * (y != 0), J, J[::-1]),
     ("floor_divide float", ad.floor_divide, np.floor_divide, F, P),
-    ("remainder", ad.remainder, lambda x, y: x % np.where(y == 0, 1, y) * (y != 0), I, I[::-1]),
+    ("remainder", ad.remainder, lambda x, y: x % np.where(y == 0, 1, y) * (y != 0), J, J[::-1]),
     ("remainder float", ad.remainder, np.remainder, F, P),
     ("pow", ad.pow, np.power, P, F),
     ("maximum", ad.maximum, np.maximum, F, P),
@@ -48,13 +48,13 @@ CASES = [
     ("sin", ad.sin, np.sin, F),
     ("cos", ad.cos, np.cos, F),
     ("relu", ad.relu, lambda x: np.maximum(x, 0), F),
-    ("relu int", ad.relu, lambda x: np.maximum(x, 0), I),
+    ("relu int", ad.relu, lambda x: np.maximum(x, 0), J),
     ("abs", ad.abs, np.abs, F),
     ("sign", ad.sign, np.sign, np.array([-2, 0, 3, np.nan], "f")),
-    ("sign int", ad.sign, np.sign, I),
+    ("sign int", ad.sign, np.sign, J),
     ("floor", ad.floor, np.floor, np.array([-1.5, -1, -0.0, 0.5, 2.7, 1e30, -1e30, np.nan, np.inf], "f")),
     ("ceil", ad.ceil, np.ceil, np.array([-1.5, -1, 0.5, 2.7, 1e30, np.nan, -np.inf], "f")),
-    ("square", ad.square, np.square, I),
+    ("square", ad.square, np.square, J),
     ("reciprocal", ad.reciprocal, np.reciprocal, P),
     ("clip", lambda x: ad.clip(x, -1, 0.5), lambda x: np.clip(x, -1, 0.5), F),
     ("isnan", ad.isnan, np.isnan, NAN),
@@ -65,16 +65,16 @@ CASES = [
     ("logical_or", ad.logical_or, np.logical_or, M, M[::-1]),
     ("logical_xor", ad.logical_xor, np.logical_xor, M, M[::-1]),
     ("logical_not", ad.logical_not, np.logical_not, M),
-    ("equal", ad.equal, np.equal, I, I[::-1]),
+    ("equal", ad.equal, np.equal, J, J[::-1]),
     ("greater", ad.greater, np.greater, F, P),
-    ("greater_equal", ad.greater_equal, np.greater_equal, I, I[::-1]),
+    ("greater_equal", ad.greater_equal, np.greater_equal, J, J[::-1]),
     ("less bool", ad.less, np.less, M, M[::-1]),
     ("sum", ad.sum, np.sum, F),
     ("sum bool", ad.sum, np.sum, M),
     ("sum uint8", lambda x: ad.sum(x, 0), lambda x: x.sum(0, dtype="int64"), U),
     ("sum axes", lambda x: ad.sum(x, (0, -1), True), lambda x: x.sum((0, -1), keepdims=True), T),
     ("mean", lambda x: ad.mean(x, 1), lambda x: x.mean(1), T),
-    ("mean int", ad.mean, lambda x: x.mean().astype("f"), I),
+    ("mean int", ad.mean, lambda x: x.mean().astype("f"), J),
     ("max", lambda x: ad.max(x, -1), lambda x: x.max(-1), T),
     ("max nan", lambda x: ad.max(x, 1), lambda x: x.max(1), NAN),
     ("min", lambda x: ad.min(x, (0, 2), True), lambda x: x.min((0, 2), keepdims=True), T),
@@ -85,12 +85,12 @@ CASES = [
     ("argmax", lambda x: ad.argmax(x, 1), lambda x: x.argmax(1), T),
     ("argmax nan", lambda x: ad.argmax(x, 1), lambda x: x.argmax(1), NAN),
     ("argmax all", ad.argmax, np.argmax, T),
-    ("argmin", lambda x: ad.argmin(x, 0, True), lambda x: x.argmin(0, keepdims=True), I),
+    ("argmin", lambda x: ad.argmin(x, 0, True), lambda x: x.argmin(0, keepdims=True), J),
     ("argmin bool", lambda x: ad.argmin(x, 0), lambda x: x.argmin(0), M),
     ("var", lambda x: ad.var(x, 1), lambda x: x.var(1), T),
     ("std", lambda x: ad.std(x, correction=1), lambda x: x.std(ddof=1), T),
     ("any", lambda x: ad.any(x, 0), lambda x: x.any(0), M),
-    ("all", lambda x: ad.all(x, 1), lambda x: x.all(1), I > -4),
+    ("all", lambda x: ad.all(x, 1), lambda x: x.all(1), J > -4),
     ("vector_norm", lambda x: ad.vector_norm(x, 1), lambda x: np.linalg.norm(x, axis=1), F),
     ("reshape", lambda x: ad.reshape(x, (2, -1)), lambda x: x.reshape(2, -1), F),
     ("permute_dims", lambda x: ad.permute_dims(x, (2, 0, -2)), lambda x: x.transpose(2, 0, 1), T),
@@ -102,7 +102,7 @@ CASES = [
     ("squeeze", ad.squeeze, np.squeeze, F[None, :, None]),
     ("concat", lambda x, y: ad.concat([x, y], -1), lambda x, y: np.concatenate([x, y], -1), F, F[:, :2]),
     ("concat flat", lambda x, y: ad.concat([x, y], None), lambda x, y: np.concatenate([x, y], None), F, T),
-    ("concat mixed", lambda x, y: ad.concat([x, y]), lambda x, y: np.concatenate([x, y.astype("f")]), F, I),
+    ("concat mixed", lambda x, y: ad.concat([x, y]), lambda x, y: np.concatenate([x, y.astype("f")]), F, J),
     ("stack", lambda x, y: ad.stack([x, y], 1), lambda x, y: np.stack([x, y], 1), F, P),
     ("pad", lambda x: ad.pad(x, ((1, 0), (0, 2)), 7), lambda x: np.pad(x, ((1, 0), (0, 2)), constant_values=7), F),
     ("flip", lambda x: ad.flip(x, 1), lambda x: np.flip(x, 1), T),
@@ -117,7 +117,7 @@ CASES = [
     ("logsumexp axis", lambda x: ad.logsumexp(x, 0, True), lambda x: np.log(np.exp(x).sum(0, keepdims=True)), F),
     ("silu", ad.silu, lambda x: x * _sigmoid(x), F),
     ("softplus", ad.softplus, lambda x: np.logaddexp(x, 0), F * 30),
-    ("leaky_relu", ad.leaky_relu if hasattr(ad, "leaky_relu") else ad.relu, lambda x: np.where(x > 0, x, 0.01 * x), F),
+    ("leaky_relu", ad.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x), F),
     ("elu", ad.elu, lambda x: np.where(x > 0, x, np.exp(x) - 1), F),
     (
         "gelu",
@@ -125,11 +125,11 @@ CASES = [
         lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
         F,
     ),
-    ("one_hot", lambda i: ad.one_hot(i, 4), lambda i: np.eye(4, dtype="f")[i], I % 4),
-    ("one_hot axis", lambda i: ad.one_hot(i, 4, axis=0), lambda i: np.moveaxis(np.eye(4, dtype="f")[i], -1, 0), I % 4),
+    ("one_hot", lambda i: ad.one_hot(i, 4), lambda i: np.eye(4, dtype="f")[i], J % 4),
+    ("one_hot axis", lambda i: ad.one_hot(i, 4, axis=0), lambda i: np.moveaxis(np.eye(4, dtype="f")[i], -1, 0), J % 4),
     ("astype", lambda x: ad.astype(x, "int32"), lambda x: x.astype("int32"), F * 9),
-    ("astype bool", lambda x: x.astype("bool"), lambda x: x.astype(bool), I),
-    ("float function of integers", ad.exp, lambda x: np.exp(x.astype("f")), I),
+    ("astype bool", lambda x: x.astype("bool"), lambda x: x.astype(bool), J),
+    ("float function of integers", ad.exp, lambda x: np.exp(x.astype("f")), J),
 ]
 
 
@@ -151,7 +151,7 @@ def test_against_numpy(case, run):
         (lambda: ad.ones(3, "int64"), np.ones(3, "i8")),
         (lambda: ad.full((2,), 2.5), np.full(2, 2.5, "f")),
         (lambda: ad.full((2,), 7), np.full(2, 7)),
-        (lambda: ad.zeros_like(ad.constant(I)), np.zeros_like(I)),
+        (lambda: ad.zeros_like(ad.constant(J)), np.zeros_like(J)),
         (lambda: ad.ones_like(ad.constant(F)), np.ones_like(F)),
         (lambda: ad.arange(4), np.arange(4)),
         (lambda: ad.arange(7, 1, -2, dtype="float32"), np.arange(7, 1, -2, dtype="f")),
@@ -180,7 +180,7 @@ def test_empty_arrays(run):
     assert run(x.sum(0)).tolist() == [0, 0, 0] and run(x + 1).shape == (0, 3)
     assert np.isnan(run(x.mean())) and run(ad.concat([x, x])).shape == (0, 3)
     assert run(ad.matmul(x.T, x)).tolist() == np.zeros((3, 3)).tolist()
-    with pytest.raises(ad.ShapeError, match="max: axis 0 .* may be empty"):
+    with pytest.raises(ad.ShapeError, match=r"max: axis 0 .* may be empty"):
         x.max(0)
 
 

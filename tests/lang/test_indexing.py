@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 A = np.arange(60, dtype="f").reshape(3, 4, 5)
-I = np.array([[0, 2], [1, -1]])
+J = np.array([[0, 2], [1, -1]])
 
 KEYS = [
     0,
@@ -28,15 +28,15 @@ KEYS = [
     (slice(None), None, 1),
     Ellipsis,
     (),
-    I,
+    J,
     [2, 0],
-    (slice(None), I),
+    (slice(None), J),
     (0, slice(None), [1, 3]),
     (slice(None), 1, [0, 4]),
     ([0, 2], slice(None), 1),
     ([0, 2], [1, 3]),
-    (slice(None), I, I),
-    (slice(None, None, 2), I, [0, 1]),
+    (slice(None), J, J),
+    (slice(None, None, 2), J, [0, 1]),
     np.zeros(0, "i8"),
     (Ellipsis, np.array(2)),
 ]
@@ -52,8 +52,8 @@ def test_against_numpy(key, run):
 
 def test_symbolic_indices(run):
     x, i = ad.input("x", A.shape), ad.input("i", (2, 2), "int32")
-    np.testing.assert_array_equal(run(x[:, i], {x: A, i: I}), A[:, I])
-    np.testing.assert_array_equal(run(ad.take(x, i, -1), {x: A, i: I}), np.take(A, I, -1))
+    np.testing.assert_array_equal(run(x[:, i], {x: A, i: J}), A[:, J])
+    np.testing.assert_array_equal(run(ad.take(x, i, -1), {x: A, i: J}), np.take(A, J, -1))
     k = ad.input("k", (), "uint8")
     np.testing.assert_array_equal(run(x[k], {x: A, k: 2}), A[2])
     with pytest.raises(ad.ExecutionError, match=r"index 9 .* extent 3 .*test_indexing.py"):
