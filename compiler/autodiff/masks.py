@@ -22,13 +22,21 @@ def only_moves(node: Node) -> bool:
     return name in ("reshape", "permute", "slice", "concat") or (name == "pad" and node.inputs[1].op.name == "literal")
 
 
+# Bounds that keep long chains linear: masks of one cotangent, and moves that a mask waits for.
+_MASKS, _DEPTH = 8, 32
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """Elements count where `condition()` is `positive`. Masks of one key are the same."""
+    """Elements count where `condition()` is `positive`. Masks of one key are the same.
+
+    The condition is built when it is needed, which is seldom; `depth` counts the moves that it waits for.
+    """
 
     key: object
     condition: Callable[[], Node]
     positive: bool
+    depth: int = 0
 
     def select(self, g: Node) -> Node:
         c = self.condition()
@@ -40,16 +48,23 @@ class Mask:
 
     def through(self, node: Node, operand: int) -> Mask:
         """The mask of an operand's cotangent, given that of the node's."""
-        if node.op.name == "broadcast":
-            return Mask((self.key, node), lambda: _any(self.counting(), node), True)
 
         def moved() -> Node:
+            if node.op.name == "broadcast":
+                return _any(self.counting(), node)
             assert node.op.vjp is not None
             part = node.op.vjp(node, self.counting())[operand]
             assert isinstance(part, Node)
             return part
 
-        return Mask((self.key, node, operand), moved, True)
+        # Long chains of moves are built piece by piece: neither functions nor keys may nest without bound.
+        if self.depth >= _DEPTH:
+            return of_condition(moved())
+        return Mask((self.key, node, operand), moved, True, self.depth + 1)
+
+
+def of_condition(condition: Node) -> Mask:
+    return Mask((condition, True), lambda: condition, True)
 
 
 def of_branch(node: Node, operand: int) -> Mask:
@@ -99,6 +114,9 @@ def chosen(node: Node, operand: int, g: Cotangent, value: Node) -> Cotangent:
     """The cotangent of a branch of a `where`, whose rule has just selected `value`."""
     new = of_branch(node, operand)
     others = tuple(m for m in g.masks if m.key != new.key)
+    if len(others) >= _MASKS:
+        merged = make("logical_and", (others[0].counting(), others[1].counting()))
+        others = (of_condition(merged), *others[2:])
     return Cotangent(value, (*others, new), g.dirty and bool(others))
 
 
