@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..errors import GradientError
 from ..graph import build as b
 from ..graph import dtypes, sites
 from ..graph.node import Node, describe, toposort
+from .masks import Cotangent, chosen, keeps_zero, only_moves, total
 
 
 def _carries(node: Node) -> bool:
@@ -38,10 +40,10 @@ def vjp(ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node]) -> l
     """
     active = between(ys, xs)
     known = set(active)
-    pending: dict[Node, list[Node]] = {}
-    for y, g in zip(ys, cotangents, strict=True):
+    pending: dict[Node, list[Cotangent]] = {}
+    for y, seed in zip(ys, cotangents, strict=True):
         if y in known:
-            pending.setdefault(y, []).append(g)
+            pending.setdefault(y, []).append(Cotangent(seed))
     wanted = set(xs)
     found: dict[Node, Node] = {}
     for node in reversed(active):
@@ -49,38 +51,46 @@ def vjp(ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node]) -> l
         if parts is None:
             continue
         with sites.at(node.sites, node):
-            g = parts[0]
-            for part in parts[1:]:
-                g = b.add(g, part)
+            g = total(parts)
             if node in wanted:
-                found[node] = g
-            if not any(i in known for i in node.inputs):
-                continue
-            for operand, part in zip(node.inputs, pull(node, g, known), strict=True):
-                if part is not None:
+                found[node] = g.settled()
+            if any(i in known for i in node.inputs):
+                for operand, part in pull(node, g, known):
                     pending.setdefault(operand, []).append(part)
     return [found.get(x) for x in xs]
 
 
-def pull(node: Node, g: Node, wanted: set[Node]) -> list[Node | None]:
-    """The cotangents of the wanted inputs of one node, given its own."""
+def pull(node: Node, g: Cotangent, wanted: set[Node]) -> Iterator[tuple[Node, Cotangent]]:
+    """The wanted inputs of a node, each with the cotangent that it gets from the node's own."""
+    positions = [k for k, i in enumerate(node.inputs) if i in wanted]
     if node.op.partials is not None:
         partials = node.op.partials(*node.inputs, node)
-        return [_apply(p, g) if i in wanted else None for i, p in zip(node.inputs, partials, strict=True)]
+        for k in positions:
+            value = _apply(partials[k], g.value)
+            if value is None:
+                continue
+            if node.op.name == "where":
+                yield node.inputs[k], chosen(node, k, g, value)
+            else:
+                dirty = bool(g.masks) and (g.dirty or not keeps_zero(value, g.value))
+                yield node.inputs[k], Cotangent(value, g.masks, dirty)
+        return
     if node.op.vjp is None:
         raise GradientError(f"{node.op.name} has no derivative: {describe(node)}")
-    # Rules may give a function instead of a node, so that nothing is built for operands that need nothing.
-    parts = node.op.vjp(node, g)
-    return [
-        None if i not in wanted else p() if callable(p) else p for i, p in zip(node.inputs, parts, strict=True)
-    ]
+    moves = only_moves(node)
+    passes = moves or node.op.name in ("cast", "broadcast")
+    parts = node.op.vjp(node, g.value if moves else g.settled())
+    for k in positions:
+        # Rules may give a function instead of a node, so that nothing is built for operands that need nothing.
+        part = parts[k]
+        value = part() if callable(part) else part
+        if value is None:
+            continue
+        masks = g.masks if node.op.name == "cast" else tuple(m.through(node, k) for m in g.masks) if passes else ()
+        yield node.inputs[k], Cotangent(value, masks, g.dirty and moves)
 
 
-def _apply(partial: object, g: Node) -> Node | None:
-    if partial is None:
-        return None
-    if not isinstance(partial, Node):
-        return partial(g)  # type: ignore[operator, no-any-return]
-    if b.constant_value(g) == 1:
-        return partial
-    return b.mul(g, partial)  # type: ignore[no-any-return]
+def _apply(partial: Any, g: Node) -> Node | None:
+    if partial is None or not isinstance(partial, Node):
+        return None if partial is None else partial(g)
+    return partial if b.constant_value(g) == 1 else b.mul(g, partial)

@@ -108,6 +108,9 @@ class Literal:
         return isinstance(other, Literal) and self._key == other._key
 
 
+Cotangent = Node | Callable[[], Node] | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Op:
     """The single declaration of a primitive.
@@ -117,7 +120,7 @@ class Op:
     infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
     evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy
     partials    elementwise: (inputs…, output) → one partial per input (see `derivative`)
-    vjp         others: (node, cotangent) → one cotangent or None per input
+    vjp         others: (node, cotangent) → per input one cotangent, a function that makes it, or None
     access      structural: (node, output index) → the accesses that make it up
     lanes       elementwise: the C function over lanes, as named in the lane library
     combine     reduction: the name of the combining operation
@@ -132,7 +135,7 @@ class Op:
     attrs: tuple[str, ...] = ()
     evaluate: Callable[..., Any] | None = None
     partials: Callable[..., Sequence[Any]] | None = None
-    vjp: Callable[[Node, Node], Sequence[Node | None]] | None = None
+    vjp: Callable[[Node, Node], Sequence[Cotangent]] | None = None
     access: Callable[[Node, tuple[Index, ...]], list[Access]] | None = None
     lanes: str | None = None
     combine: str | None = None

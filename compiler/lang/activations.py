@@ -63,12 +63,12 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
-def gelu(x: Any, approximate: str = "none") -> Array:
+def gelu(x: object, approximate: str = "none") -> Array:
     """The Gaussian error linear unit; `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
     if approximate == "tanh":
         inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        return 0.5 * x * (1 + ar.tanh(inner))
+        return ar.multiply(0.5 * x, 1 + ar.tanh(inner))
     if approximate == "none":
         raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)
     raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)

@@ -16,7 +16,7 @@ from ..graph.dtypes import BOOL, FLOAT32, INT64, DType
 from ..graph.node import make
 from .array import Array
 from .explain import complain
-from .lift import align, apply, as_array, common_dtype, operands_of, wrap
+from .lift import align, apply, as_array, cast_node, common_dtype, operands_of, spread, stretch, weak_kind, wrap
 
 
 def _numbers(name: str, operands: Sequence[Any]) -> DType:
@@ -81,12 +81,17 @@ def remainder(x: Any, y: Any) -> Array:
 
 
 def pow(x: Any, y: Any) -> Array:
-    """x ** y. Small constant integer powers are products; integers to other powers compute in float32."""
-    if isinstance(y, (int, float)) and not isinstance(y, bool) and isinstance(x, Array):
-        if y == 1:
-            return add(x, 0) if x.dtype == BOOL else x
-        if y == int(y) and 2 <= y <= 16:
-            return _repeated(x, int(y))
+    """x ** y. Small constant integer powers are products; integers to powers that are arrays compute in float32."""
+    if weak_kind(y) in ("i", "f") and isinstance(x, Array):
+        whole, integer = float(y).is_integer(), weak_kind(y) == "i" and not dtypes.is_float(x.dtype)
+        if integer or (whole and dtypes.is_float(x.dtype)):
+            x = astype(x, _numbers("power", (x,)))
+            if y == 0:
+                return wrap(stretch(b.literal(1, x.dtype), x.shape), (x,))
+            if y == 1:
+                return as_array(x)
+            if y >= 2 and (y <= 16 or integer):
+                return _repeated(x, int(y))
         if y == 0.5 and dtypes.is_float(x.dtype):
             return sqrt(x)
         if y == -1 and dtypes.is_float(x.dtype):
@@ -169,9 +174,9 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     if mask.dtype != BOOL:
         raise complain(DTypeError, f"where: the condition must be bool, got {mask.dtype}", mask, x, y)
     dtype = common_dtype((x, y))
-    a, c, _ = align("where", (x, y, mask), dtype) if dtype != BOOL else align("where", (x, y, mask))
-    m = align("where", (mask, x, y), BOOL)[0]
-    return apply("where", (m, a, c), of=(mask, x, y))
+    operands = (mask, x, y)
+    nodes = (mask.node, cast_node(x, dtype), cast_node(y, dtype))
+    return apply("where", spread("where", nodes, operands), of=operands)
 
 
 def _unary(op: str, x: Any, dtype_of: Any = _floats) -> Array:
@@ -251,7 +256,7 @@ def sign(x: Any) -> Array:
     return where(greater(v, 0), as_array(1, dtype), where(less(v, 0), -as_array(1, dtype), v))
 
 
-def floor(x: Any) -> Array:
+def floor(x: object) -> Array:
     """The greatest integer not above x, in the dtype of x; derivative 0."""
     x = as_array(x)
     if not dtypes.is_float(x.dtype):
@@ -278,7 +283,7 @@ def isfinite(x: Any) -> Array:
     return less(abs(x), float("inf"))
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Array:
+def clip(x: object, min: Any = None, max: Any = None) -> Array:
     """x held within [min, max]; NaN stays NaN; derivative 1 at a bound."""
     x = as_array(x)
     if min is not None:
@@ -288,7 +293,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Array:
     return x
 
 
-def astype(x: Any, dtype: Any) -> Array:
+def astype(x: object, dtype: Any) -> Array:
     """x in another dtype; float to integer saturates and NaN gives 0. Raises DTypeError."""
     x = as_array(x)
     target = dtypes.as_dtype(dtype)

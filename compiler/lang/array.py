@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GraphError, SymbolicError
+from ..errors import GraphError, ShapeError, SymbolicError
 from ..graph import dtypes, sites, sizes
 from ..graph.node import Node, type_text
 from ..graph.sites import Site
@@ -97,13 +97,14 @@ class Array:
     @property
     def value(self) -> np.ndarray[Any, Any]:
         """The live memory of a variable; assigning copies into it."""
-        return self._storage().array
+        array: np.ndarray[Any, Any] = self._storage().array
+        return array
 
     @value.setter
     def value(self, value: Any) -> None:
         array, given = self._storage().array, np.asarray(value)
         if given.shape != array.shape:
-            raise sizes.ShapeError(f'variable "{self.name}" has shape {array.shape}, the new value {given.shape}')
+            raise ShapeError(f'variable "{self.name}" has shape {array.shape}, the new value {given.shape}')
         array[...] = given
 
     def _storage(self) -> Any:
@@ -129,6 +130,10 @@ class Array:
     __complex__ = _refuse("the value", _RUN)
     __array__ = _refuse("the NumPy value", _RUN)
     __contains__ = _refuse("membership", "use (x == value) and ad.any")
+
+    def __array_function__(self, func: Callable[..., Any], *args: Any) -> Any:
+        name = func.__name__
+        raise SymbolicError(f"np.{name} does not take symbolic arrays such as {self.describe()}; use ad.{name}")
 
     def __iter__(self) -> Any:
         raise SymbolicError(f"{self.describe()} cannot be iterated over; take x[i] for each i, or use ad.scan")

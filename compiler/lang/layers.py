@@ -43,6 +43,15 @@ def _members(prefix: str, value: Any) -> Iterator[tuple[str, Array]]:
             yield from _members(f"{prefix}.{key}", part)
 
 
+def _label(path: str, value: Any) -> None:
+    """Tells modules within an attribute what their scope is called."""
+    if isinstance(value, Module):
+        object.__setattr__(value, "_label", path)
+    elif isinstance(value, (list, tuple, dict)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _label(f"{path}.{key}", part)
+
+
 class Module:
     """Base of layers and models. Subclasses define `forward(self, x, …)` or `forward(self, x, …, training)`.
 
@@ -54,8 +63,7 @@ class Module:
         object.__setattr__(self, name, value)
         for path, v in _members(name, value):
             v.name = path
-        if isinstance(value, Module):
-            object.__setattr__(value, "_label", name)
+        _label(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         label = getattr(self, "_label", type(self).__name__.lower())
@@ -172,8 +180,7 @@ class Sequential(Module):
     def __init__(self, *layers: Callable[..., Any]) -> None:
         self.layers = list(layers)
         for k, layer in enumerate(layers):
-            if isinstance(layer, Module):
-                object.__setattr__(layer, "_label", str(k))
+            _label(str(k), layer)
         for path, v in self.named_variables().items():
             v.name = path
 

@@ -104,7 +104,8 @@ def as_numpy(x: Any) -> np.ndarray[Any, Any]:
         except ValueError:
             raise ShapeError("a ragged list is not an array") from None
         if not keep:
-            array = array.astype({"f": FLOAT32, "i": INT64, "b": BOOL}.get(array.dtype.kind, array.dtype))
+            defaults: dict[str, DType] = {"f": FLOAT32, "i": INT64, "b": BOOL}
+            array = array.astype(defaults.get(array.dtype.kind, array.dtype))
     else:
         array = np.asarray(x)
     if array.dtype not in dtypes.ALL:
@@ -188,11 +189,15 @@ def stretch(x: Node, shape: Shape) -> Node:
     return b.broadcast(reshaped(x, tuple(shape[k] for k in axes)), shape, axes)
 
 
-def align(name: str, operands: Sequence[Any], dtype: DType | None = None) -> list[Node]:
+def align(name: str, operands: Sequence[Any], dtype: DType | None = None) -> Sequence[Node]:
     """Nodes of one dtype and one shape for the operands of an elementwise operation."""
     if dtype is None:
         dtype = common_dtype(operands)
-    nodes = [cast_node(x, dtype) for x in operands]
+    return spread(name, [cast_node(x, dtype) for x in operands], operands)
+
+
+def spread(name: str, nodes: Sequence[Node], operands: Sequence[Any]) -> Sequence[Node]:
+    """The nodes of operands, broadcast to their common shape."""
     first = nodes[0].shape
     if all(n.shape == first for n in nodes):
         return nodes

@@ -76,7 +76,7 @@ class Optimizer:
         full = f"{self.kind}.{name}"
         if full not in self.state:
             shape = () if scalar else v.shape
-            self.state[full] = variable(np.zeros(shape, v.dtype), name=full, requires_grad=False)  # type: ignore[arg-type]
+            self.state[full] = variable(np.zeros(shape, v.dtype), name=full, requires_grad=False)
         return self.state[full]
 
 
@@ -99,7 +99,7 @@ class SGD(Optimizer):
             new = self.momentum * velocity + g
             updates[velocity] = new
             g = g + self.momentum * new if self.nesterov else new
-        return self.rate(v) * g
+        return ar.multiply(self.rate(v), g)
 
 
 class Adam(Optimizer):
@@ -128,7 +128,7 @@ class Adam(Optimizer):
         updates[n] = second * n + (1 - second) * (g * g)
         scale = self.rate(v) / self._correction(1, first, v, updates)
         root = ar.sqrt(self._correction(2, second, v, updates))
-        return scale * (updates[m] / (ar.sqrt(updates[n]) / root + self.eps))
+        return ar.multiply(scale, updates[m] / (ar.sqrt(updates[n]) / root + self.eps))
 
     def _correction(self, number: int, beta: float, v: Array, updates: Updates) -> Array:
         """1 - betaᵗ, one for all variables of a dtype."""

@@ -66,7 +66,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     return ar.divide(sum(x, axes, keepdims), wrap(count(x.shape, axes, x.dtype)))
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
+def max(x: object, axis: Any = None, keepdims: bool = False) -> Array:
     """The greatest element; NaN where there is one; the first maximum takes the whole cotangent."""
     x = as_array(x)
     axes = axes_of("max", axis, x)

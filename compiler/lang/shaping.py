@@ -20,7 +20,6 @@ from .lift import (
     cast_node,
     common_dtype,
     one_axis,
-    operands_of,
     reshaped,
     stretch,
     wrap,
@@ -146,9 +145,9 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
     return concat([expand_dims(v, axis) for v in values], axis)
 
 
-def pad(x: Any, pad_width: Any, value: Any = 0) -> Array:
+def pad(x: object, pad_width: Any, value: Any = 0) -> Array:
     """x with `value` around it; `pad_width` is a number, a pair, or a pair per axis."""
-    (x,) = map(as_array, operands_of(x))
+    x = as_array(x)
     widths = _widths(x, pad_width)
     if not any(n != 0 for pair in widths for n in pair):
         return x
@@ -174,14 +173,14 @@ def _widths(x: Array, given: Any) -> list[tuple[Extent, Extent]]:
     return [(p[0], p[1]) for p in pairs]
 
 
-def flip(x: Any, axis: Any = None) -> Array:
+def flip(x: object, axis: Any = None) -> Array:
     """Elements in reverse order along the given axes, or all."""
     x = as_array(x)
     axes = axes_of("flip", axis, x)
     return x[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(x.ndim))]
 
 
-def roll(x: Any, shift: int, axis: int) -> Array:
+def roll(x: object, shift: int, axis: int) -> Array:
     """Elements moved along an axis of fixed extent, those pushed out coming in again at the other end."""
     x = as_array(x)
     k = one_axis("roll", axis, x)

@@ -79,7 +79,8 @@ class Function:
         filled = [x if f else next(rest) for x, f in zip(leaves, fixed, strict=True)]
         bound.arguments.update(unflatten(structure, filled))
         outputs = self._fn(*bound.args, **bound.kwargs)
-        return adjoint.compile(inputs, outputs, **{"name": self._fn.__name__, **self._options})
+        compile: Any = getattr(adjoint, "compile")  # noqa: B009
+        return compile(inputs, outputs, **{"name": self._fn.__name__, **self._options})
 
 
 def _concrete(x: Any) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,10 @@ def conv2d(
     out, per_group, kh, kw = weight.shape
     if not all(isinstance(e, int) for e in (channels, out, per_group, kh, kw)):
         raise complain(ShapeError, "conv2d: channels and kernel extents must be fixed", x, weight)
-    if groups < 1 or channels != per_group * groups or out % groups:  # type: ignore[operator]
+    if groups < 1 or channels != per_group * groups or out % groups:
         raise complain(ShapeError, f"conv2d: channels do not fit {groups} groups: {texts}", x, weight)
     image = [
-        _positions("conv2d", e, k, s[a], p[a], d[a], x, weight)  # type: ignore[arg-type]
+        _positions("conv2d", e, k, s[a], p[a], d[a], x, weight)
         for a, (e, k) in enumerate(((height, kh), (width, kw)))
     ]
     dtype = common_dtype((x, weight))
@@ -119,8 +120,17 @@ def _windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], image: 
     return found
 
 
-def _pool(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any, fill: float, reduce: Any, fold: Any) -> Array:
-    x = as_array(x)
+def _pool(
+    name: str,
+    x: Array,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    fill: float,
+    reduce: Callable[..., Array],
+    fold: Callable[[list[Array]], Array],
+) -> Array:
+    """`reduce` over axes where windows do not overlap, else `fold` of the elements at every place in the window."""
     if x.ndim != 4:
         raise complain(ShapeError, f"{name}: x must be [N, C, H, W], got {type_text(x.shape, x.dtype)}", x)
     kernel = _pair(name, "kernel_size", kernel_size, 1)
@@ -132,12 +142,12 @@ def _pool(name: str, x: Any, kernel_size: Any, stride: Any, padding: Any, fill: 
     if any(p):
         x = pad(x, ((0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])), fill)
     if s != kernel:
-        return fold(_windows(x, kernel, s, image))  # type: ignore[no-any-return]
+        return fold(_windows(x, kernel, s, image))
     # Windows that do not overlap are axes of their own: no element is copied.
     used = tuple(sizes.mul(m, k) for m, k in zip(image, kernel, strict=True))
     node = b.slice(x.node, (0, 0, 0, 0), (*x.shape[:2], *used), (1,) * 4) if used != x.shape[2:] else x.node
     split = wrap(reshaped(node, (*x.shape[:2], image[0], kernel[0], image[1], kernel[1])), (x,))
-    return reduce(split, (3, 5))  # type: ignore[no-any-return]
+    return reduce(split, (3, 5))
 
 
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Array:
