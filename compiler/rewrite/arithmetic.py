@@ -119,7 +119,8 @@ def _divide_by_power(node: Node, uses: Uses) -> Node | None:
     value = b.constant_value(y)
     if value is None or not math.isfinite(value) or abs(math.frexp(value)[0]) != 0.5:
         return None
-    reciprocal = node.dtype.type(1) / node.dtype.type(value)
+    with np.errstate(over="ignore"):
+        reciprocal = node.dtype.type(1) / node.dtype.type(value)
     if not np.isfinite(reciprocal) or 1 / float(reciprocal) != value:
         return None
     return b.mul(x, float(reciprocal))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Reductions over axes that hold one element, or over several in turn. Exact."""
+"""Reductions over axes that hold one element, or over several in turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ def _unit_axes(node: Node, uses: Uses) -> Node | None:
         return make(node.op, (squeezed,), rest)
     if node.op.name == "argmax":
         return b.zeros_like(node)
+    if node.op.name == "sum" and dtypes.is_float(node.dtype):
+        # 0 + −0 is 0: see `_sum_of_one`.
+        return None
     return b.cast(squeezed, node.dtype)
+
+
+def _sum_of_one(node: Node, uses: Uses) -> Node | None:
+    """A sum over axes of extent 1 only, which keeps −0 where adding it to 0 would lose its sign."""
+    (x,) = node.inputs
+    return b.reshape(x, node.shape) if all(x.shape[a] == 1 for a in node["axes"]) and x.dtype == node.dtype else None
 
 
 def _sum_of_sum(node: Node, uses: Uses) -> Node | None:
@@ -36,5 +45,6 @@ def _sum_of_sum(node: Node, uses: Uses) -> Node | None:
 
 RULES = (
     Rule("reduce-unit-axes", "exact", ("sum", "max", "argmax"), _unit_axes),
+    Rule("sum-of-one", "rounding", ("sum",), _sum_of_one),
     Rule("reduce-twice", "exact", ("sum", "max"), _sum_of_sum),
 )
