@@ -141,6 +141,10 @@ static void head_loss(const step_args *args, workspace_layout *ws, int64_t first
     UNROLL(16)
     for (int i = 0; i < HEAD_ROWS; i++) z[i] = fma_(splat(ws->h2[first + i][k]), w, z[i]);
   }
+  /* An index that is not a constant would keep z in memory all through the loop above. */
+  float logits[HEAD_ROWS][LANES] ALIGNED;
+  UNROLL(16)
+  for (int i = 0; i < HEAD_ROWS; i++) store(logits[i], z[i]);
   float loss = 0.0f;
   ws->bad[c] = -1;
   for (int i = 0; i < HEAD_ROWS; i++) {
@@ -149,13 +153,13 @@ static void head_loss(const step_args *args, workspace_layout *ws, int64_t first
       ws->bad[c] = first + i;
       return;
     }
-    float top = max_lanes(z[i]), logit[LANES];
-    store(logit, z[i]);
-    vf e = exp_nonpositive(z[i] - splat(top));
+    vf row = load(logits[i]);
+    float top = max_lanes(row);
+    vf e = exp_nonpositive(row - splat(top));
     float sum = sum_lanes(e);
     store(ws->dlogits[first + i], e * splat(1.0f / (sum * BATCH)));
     ws->dlogits[first + i][label] -= 1.0f / BATCH;
-    loss += log_positive(sum) + (top - logit[label]);
+    loss += log_positive(sum) + (top - logits[i][label]);
   }
   ws->loss[c] = loss;
 }
@@ -208,7 +212,11 @@ INLINE void update_tile(int rows, const float *a, int64_t stride, const float *d
     PREFETCH_WRITE(w + i * HIDDEN);
     PREFETCH_WRITE(w + i * HIDDEN + LANES);
   }
-  multiply(rows, a, 1, stride, d, BATCH, c);
+  /* The lines of a that the next tile needs first are in L2: its rows are further apart than the hardware looks. */
+  for (int64_t k = 0; k < BATCH; k += 1) {
+    PREFETCH(a + k * stride + 2 * rows - 1);
+    multiply(rows, a + k * stride, 1, stride, d + k * PANEL, 1, c);
+  }
   UNROLL(14)
   for (int i = 0; i < rows; i++) {
     store(w + i * HIDDEN, fnma(splat(RATE), c[i][0], load(w + i * HIDDEN)));
@@ -259,11 +267,11 @@ static void update_head(const workspace_layout *ws, int64_t n, float *w3) {
       UNROLL(16)
       for (int i = 0; i < 16; i++) c[i] = fma_(splat(ws->h2[k][m + i]), d, c[i]);
     }
-    for (int i = 0; i < 16; i++) {
-      float g[LANES];
-      store(g, c[i]);
-      for (int j = 0; j < CLASSES; j++) w3[(m + i) * CLASSES + j] -= RATE * g[j];
-    }
+    float g[16][LANES] ALIGNED;
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) store(g[i], c[i]);
+    for (int i = 0; i < 16; i++)
+      for (int j = 0; j < CLASSES; j++) w3[(m + i) * CLASSES + j] -= RATE * g[i][j];
   }
 }
 
@@ -278,8 +286,12 @@ static void backward(const void *task, int64_t begin, int64_t end, int32_t worke
     for (int p = 0; p < PANELS; p++)
       for (int64_t m = n; m < n + PANEL; m += 8)
         update_tile(8, &ws->h1[0][m], STRIDE, ws->dz2[p][0], args->w2 + m * HIDDEN + p * PANEL);
+    /* Transposed first and masked as vectors after: one at a time, the mask would be a branch nobody can predict. */
     for (int r = 0; r < BATCH; r++)
-      for (int j = 0; j < PANEL; j++) own->dz1[r][j] = ws->h1[r][n + j] > 0.0f ? own->dh1t[j][r] : 0.0f;
+      for (int j = 0; j < PANEL; j++) own->dz1[r][j] = own->dh1t[j][r];
+    for (int r = 0; r < BATCH; r++)
+      for (int j = 0; j < PANEL; j += LANES)
+        store(&own->dz1[r][j], (vf)((vi)load(&own->dz1[r][j]) & (load(&ws->h1[r][n + j]) > 0.0f)));
     for (int m = 0; m < IN; m += 14) update_tile(14, args->x + m, IN, own->dz1[0], args->w1 + (int64_t)m * HIDDEN + n);
     update_bias((const float(*)[PANEL])own->dz1, args->b1 + n);
     update_bias((const float(*)[PANEL])ws->dz2[c], args->b2 + n);
