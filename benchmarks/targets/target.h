@@ -132,6 +132,31 @@ INLINE float max_lanes(vf x) {
   return a > b ? a : b;
 }
 
+/* a0 b0 a1 b1 ... of the lower, or the upper, halves; gcc and clang see one shuffle in the literal. */
+INLINE vf interleave_low(vf a, vf b) {
+  return (vf){a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3], a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]};
+}
+
+INLINE vf interleave_high(vf a, vf b) {
+  return (vf){a[8],  b[8],  a[9],  b[9],  a[10], b[10], a[11], b[11],
+              a[12], b[12], a[13], b[13], a[14], b[14], a[15], b[15]};
+}
+
+/* Transposes 16 by 16.  One round turns the eight bits (row, lane) of every place left by one; four swap the two. */
+INLINE void transpose(vf r[16]) {
+  UNROLL(4)
+  for (int round = 0; round < 4; round++) {
+    vf t[16];
+    UNROLL(8)
+    for (int i = 0; i < 8; i++) {
+      t[2 * i] = interleave_low(r[i], r[i + 8]);
+      t[2 * i + 1] = interleave_high(r[i], r[i + 8]);
+    }
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) r[i] = t[i];
+  }
+}
+
 /* Fetches the cache line that holds p; PREFETCH_WRITE when it will be stored to. */
 #define PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #define PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
