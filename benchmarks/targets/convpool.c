@@ -143,26 +143,47 @@ INLINE void pool_row(const float (*z)[SIDE][OUT], const float (*t)[OUT], float *
   }
 }
 
-/* Row y of dx: 14 pixels by 16 channels over a depth of 3 * 96, turned back to NCHW in registers. */
-INLINE void cotangent_row(const float (*dz)[PADDED][OUT], const float (*wt)[OUT][IN], int y, float *dx) {
-  vf c[16] = {{0}};
-  for (int kh = 0; kh < 3; kh++) {
-    const float *a = dz[y + kh][0], *b = wt[3 * kh][0];
-    for (int k = 0; k < 3 * OUT; k++) {
-      vf w = load(b + k * IN);
-      UNROLL(14)
-      for (int i = 0; i < SIDE; i++) c[i] = fma_(splat(a[i * OUT + k]), w, c[i]);
-    }
-  }
-  transpose(c);
+/* Row y of an image to NCHW.  Through memory and in a function of its own: next to the accumulators, the shuffles make
+ * clang split these into half vectors. */
+static __attribute__((noinline)) void put_row(const float (*pixels)[IN], int y, float *dx) {
+  vf r[16];
+  r[14] = r[15] = (vf){0};
+  UNROLL(14)
+  for (int i = 0; i < SIDE; i++) r[i] = load(pixels[i]);
+  transpose(r);
   if (y < SIDE - 1) {
     /* The two lanes too many fall on the next row, which is written later. */
     UNROLL(16)
-    for (int q = 0; q < IN; q++) store(dx + q * PIXELS + y * SIDE, c[q]);
+    for (int q = 0; q < IN; q++) store(dx + q * PIXELS + y * SIDE, r[q]);
   } else {
     UNROLL(16)
-    for (int q = 0; q < IN; q++) memcpy(dx + q * PIXELS + y * SIDE, &c[q], sizeof(float[SIDE]));
+    for (int q = 0; q < IN; q++) memcpy(dx + q * PIXELS + y * SIDE, &r[q], sizeof(float[SIDE]));
   }
+}
+
+/* Rows y and y + 1 of dx: 28 pixels by 16 channels over a depth of 3 * 96.  With 16 channels a vector of weights serves one
+ * FMA a pixel, so every FMA has a load of its own; two rows at once keep it from having more. */
+INLINE void cotangent_rows(const float (*dz)[PADDED][OUT], const float (*wt)[OUT][IN], int y, float *dx) {
+  vf c[SIDE] = {{0}}, d[SIDE] = {{0}};
+  float pixels[2][SIDE][IN] ALIGNED;
+  for (int kh = 0; kh < 3; kh++) {
+    const float *a = dz[y + kh][0], *a1 = dz[y + kh + 1][0], *b = wt[3 * kh][0];
+    for (int k = 0; k < 3 * OUT; k++) {
+      vf w = load(b + k * IN);
+      UNROLL(14)
+      for (int i = 0; i < SIDE; i++) {
+        c[i] = fma_(splat(a[i * OUT + k]), w, c[i]);
+        d[i] = fma_(splat(a1[i * OUT + k]), w, d[i]);
+      }
+    }
+  }
+  UNROLL(14)
+  for (int i = 0; i < SIDE; i++) {
+    store(pixels[0][i], c[i]);
+    store(pixels[1][i], d[i]);
+  }
+  put_row((const float(*)[IN])pixels[0], y, dx);
+  put_row((const float(*)[IN])pixels[1], y + 1, dx);
 }
 
 /* dw[3 * kh + kw][q][OUT] += x^T . dz over the pixels of an image, 12 of the 48 rows (kw, q) of a kh at a time. */
@@ -207,8 +228,8 @@ static void images(const void *task, int64_t begin, int64_t end, int32_t worker)
         pool_row((const float(*)[SIDE][OUT])own->z, (const float(*)[OUT])own->t + y / 2 * POOLED,
                  own->dz[y + 1][1], loss, db);
       }
-      for (int y = 0; y < SIDE; y++)
-        cotangent_row(dz, (const float(*)[OUT][IN])ws->wt, y, args->dx + n * IN * PIXELS);
+      for (int y = 0; y < SIDE; y += 2)
+        cotangent_rows(dz, (const float(*)[OUT][IN])ws->wt, y, args->dx + n * IN * PIXELS);
       weight_gradient(x, dz, ws->dw[c]);
     }
     store(ws->db[c], db[0]);

@@ -132,14 +132,14 @@ INLINE float max_lanes(vf x) {
   return a > b ? a : b;
 }
 
-/* a0 b0 a1 b1 ... of the lower, or the upper, halves; gcc and clang see one shuffle in the literal. */
+/* a0 b0 a1 b1 ... of the lower, or the upper, halves.  A literal of lanes does the same, and gcc sees one shuffle in it,
+ * but clang takes it as a reason to compute what comes before by half vectors. */
 INLINE vf interleave_low(vf a, vf b) {
-  return (vf){a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3], a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]};
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
 INLINE vf interleave_high(vf a, vf b) {
-  return (vf){a[8],  b[8],  a[9],  b[9],  a[10], b[10], a[11], b[11],
-              a[12], b[12], a[13], b[13], a[14], b[14], a[15], b[15]};
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 /* Transposes 16 by 16.  One round turns the eight bits (row, lane) of every place left by one; four swap the two. */
