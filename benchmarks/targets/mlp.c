@@ -191,8 +191,14 @@ static void head_cotangent(workspace_layout *ws, int64_t first, float (*dz2)[STR
     }
   float (*t)[PANEL] = ws->dz2t[first / PANEL];
   int64_t at = first % PANEL;
-  for (int n = 0; n < HIDDEN; n++)
-    for (int i = 0; i < HEAD_ROWS; i++) t[n][at + i] = dz2[i][n];
+  for (int n = 0; n < HIDDEN; n += LANES) {
+    vf r[16];
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) r[i] = load(&dz2[i][n]);
+    transpose(r);
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) store(&t[n + i][at], r[i]);
+  }
 }
 
 static void head(const void *task, int64_t begin, int64_t end, int32_t worker) {
@@ -213,7 +219,7 @@ INLINE void update_tile(int rows, const float *a, int64_t stride, const float *d
     PREFETCH_WRITE(w + i * HIDDEN + LANES);
   }
   /* The lines of a that the next tile needs first are in L2: its rows are further apart than the hardware looks. */
-  for (int64_t k = 0; k < BATCH; k += 1) {
+  for (int64_t k = 0; k < BATCH; k++) {
     PREFETCH(a + k * stride + 2 * rows - 1);
     multiply(rows, a + k * stride, 1, stride, d + k * PANEL, 1, c);
   }
@@ -275,6 +281,21 @@ static void update_head(const workspace_layout *ws, int64_t n, float *w3) {
   }
 }
 
+/* dz1[BATCH][32] = dh1t^T where h > 0, by blocks of 16; masked as vectors, for one number at a time it would be a branch
+ * that nobody can predict. */
+static __attribute__((noinline)) void mask_transposed(const float (*dh1t)[BATCH], const float *h, float (*dz1)[PANEL]) {
+  for (int b = 0; b < BATCH; b += LANES)
+    for (int j = 0; j < PANEL; j += LANES) {
+      vf r[16];
+      UNROLL(16)
+      for (int i = 0; i < 16; i++) r[i] = load(&dh1t[j + i][b]);
+      transpose(r);
+      UNROLL(16)
+      for (int i = 0; i < 16; i++)
+        store(&dz1[b + i][j], (vf)((vi)r[i] & (load(h + (b + i) * STRIDE + j) > 0.0f)));
+    }
+}
+
 static void backward(const void *task, int64_t begin, int64_t end, int32_t worker) {
   const task_data *t = task;
   const step_args *args = t->args;
@@ -286,12 +307,7 @@ static void backward(const void *task, int64_t begin, int64_t end, int32_t worke
     for (int p = 0; p < PANELS; p++)
       for (int64_t m = n; m < n + PANEL; m += 8)
         update_tile(8, &ws->h1[0][m], STRIDE, ws->dz2[p][0], args->w2 + m * HIDDEN + p * PANEL);
-    /* Transposed first and masked as vectors after: one at a time, the mask would be a branch nobody can predict. */
-    for (int r = 0; r < BATCH; r++)
-      for (int j = 0; j < PANEL; j++) own->dz1[r][j] = own->dh1t[j][r];
-    for (int r = 0; r < BATCH; r++)
-      for (int j = 0; j < PANEL; j += LANES)
-        store(&own->dz1[r][j], (vf)((vi)load(&own->dz1[r][j]) & (load(&ws->h1[r][n + j]) > 0.0f)));
+    mask_transposed((const float(*)[BATCH])own->dh1t, &ws->h1[0][n], own->dz1);
     for (int m = 0; m < IN; m += 14) update_tile(14, args->x + m, IN, own->dz1[0], args->w1 + (int64_t)m * HIDDEN + n);
     update_bias((const float(*)[PANEL])own->dz1, args->b1 + n);
     update_bias((const float(*)[PANEL])ws->dz2[c], args->b2 + n);
