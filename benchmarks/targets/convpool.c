@@ -1,10 +1,11 @@
 /* x[64,16,14,14] -> convolution 3x3, padding 1, with bias -> 32 channels -> relu -> max over 2x2 -> mean of (. - t)^2,
  * t[64,32,7,7]; dx is an output, weights and bias are trained.  All arrays of the caller are NCHW.
  *
- * An image goes through everything, forward and backward, while it is in cache, with channels last and a border of zeros:
- * then each of the three convolutions is a contraction whose tile is one row of the picture, its operands are read at
- * literal offsets, and three taps of a row are one contiguous stretch of the depth.  Only two rows of the convolution's
- * result exist at a time; the cotangent of the pooled value goes straight back to where the maximum was. */
+ * An image goes through everything, forward and backward, while it is in cache, with channels last and a border of
+ * zeros: then each of the three convolutions is a contraction whose tile is one row of the picture, its operands are
+ * read at literal offsets, and three taps of a row are one contiguous stretch of the depth.  Only two rows of the
+ * convolution's result exist at a time; the cotangent of the pooled value goes straight back to where the maximum
+ * was. */
 #include "target.h"
 
 enum { IMAGES = 64, IN = 16, OUT = 32, SIDE = 14, PADDED = SIDE + 2, PIXELS = SIDE * SIDE, TAPS = 9 };
@@ -116,7 +117,8 @@ INLINE void convolve_row(const float (*x)[PADDED][IN], const float (*w)[IN][OUT]
 }
 
 /* Pools one row of windows, takes the loss, and sends the cotangent to the first maximum of each window, unless relu
- * cut it off; dz is the place of the upper left pixel.  At most one of the four numbers is not zero, but which one differs from channel to channel. */
+ * cut it off; dz is the place of the upper left pixel.  At most one of the four numbers is not zero, but which one
+ * differs from channel to channel. */
 INLINE void pool_row(const float (*z)[SIDE][OUT], const float (*t)[OUT], float *dz, vf loss[2], vf db[2]) {
   const vf scale = splat(2.0f / ((float)IMAGES * OUT * POOLED_PIXELS)), zero = {0};
   for (int x = 0; x < POOLED; x++) {
@@ -161,8 +163,8 @@ static __attribute__((noinline)) void put_row(const float (*pixels)[IN], int y, 
   }
 }
 
-/* Rows y and y + 1 of dx: 28 pixels by 16 channels over a depth of 3 * 96.  With 16 channels a vector of weights serves one
- * FMA a pixel, so every FMA has a load of its own; two rows at once keep it from having more. */
+/* Rows y and y + 1 of dx: 28 pixels by 16 channels over a depth of 3 * 96.  With 16 channels a vector of weights serves
+ * one FMA a pixel, so every FMA has a load of its own; two rows at once keep it from having more. */
 INLINE void cotangent_rows(const float (*dz)[PADDED][OUT], const float (*wt)[OUT][IN], int y, float *dx) {
   vf c[SIDE] = {{0}}, d[SIDE] = {{0}};
   float pixels[2][SIDE][IN] ALIGNED;

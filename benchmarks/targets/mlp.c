@@ -3,10 +3,11 @@
  * Four parallel regions, no packing region and no barrier inside one:
  *   forward1, forward2   a chunk makes 32 columns of a hidden layer and packs the weights of those alone
  *   head                 a chunk takes 16 rows through logits, loss and its cotangent down to dz2
- *   backward             a chunk owns 32 units of hidden layer 1: it reads their rows of w2 for dh1, updates these rows,
- *                        masks dh1 into dz1 and updates their columns of w1
- * In every contraction one operand is read where it lies, a number at a time with strides known when compiling, and only
- * the other one comes in panels [depth][32].  dh1 is made transposed, w2 . dz2^T, so that w2 is the one read in place. */
+ *   backward             a chunk owns 32 units of hidden layer 1: it reads their rows of w2 for dh1, updates these
+ *                        rows, masks dh1 into dz1 and updates their columns of w1
+ * In every contraction one operand is read where it lies, a number at a time with strides known when compiling, and
+ * only the other one comes in panels [depth][32].  dh1 is made transposed, w2 . dz2^T, so that w2 is the one read in
+ * place. */
 #include "target.h"
 
 enum { BATCH = 128, IN = 784, HIDDEN = 512, CLASSES = 10 };
@@ -54,8 +55,8 @@ typedef struct {
   workspace_layout *ws;
 } task_data;
 
-/* c[i][.] += sum over k of a[i * row + k * column] * b[k][.], `rows` by 32.  A broadcast goes into a register and serves
- * two FMAs; as a memory operand of each it would make the load ports the bound. */
+/* c[i][.] += sum over k of a[i * row + k * column] * b[k][.], `rows` by 32.  A broadcast goes into a register and
+ * serves two FMAs; as a memory operand of each it would make the load ports the bound. */
 INLINE void multiply(int rows, const float *a, int64_t row, int64_t column, const float *b, int64_t depth, vf c[][2]) {
   for (int64_t k = 0; k < depth; k++) {
     vf b0 = load(b + k * PANEL), b1 = load(b + k * PANEL + LANES);
@@ -109,7 +110,8 @@ static void forward1(const void *task, int64_t begin, int64_t end, int32_t worke
   workspace_layout *ws = t->ws;
   for (int64_t c = begin; c < end; c++) {
     int64_t n = c * PANEL;
-    forward_panel(t->args->x, IN, IN, DEPTH1, t->args->w1 + n, t->args->b1 + n, &ws->h1[0][n], ws->worker[worker].panel);
+    forward_panel(t->args->x, IN, IN, DEPTH1, t->args->w1 + n, t->args->b1 + n, &ws->h1[0][n],
+                  ws->worker[worker].panel);
     /* A share of the last weights, for `head`: padded, and transposed. */
     for (int64_t k = n; k < n + PANEL; k++) {
       store(ws->w3[k], (vf){0});
@@ -281,8 +283,8 @@ static void update_head(const workspace_layout *ws, int64_t n, float *w3) {
   }
 }
 
-/* dz1[BATCH][32] = dh1t^T where h > 0, by blocks of 16; masked as vectors, for one number at a time it would be a branch
- * that nobody can predict. */
+/* dz1[BATCH][32] = dh1t^T where h > 0, by blocks of 16; masked as vectors, for one number at a time it would be a
+ * branch that nobody can predict. */
 static __attribute__((noinline)) void mask_transposed(const float (*dh1t)[BATCH], const float *h, float (*dz1)[PANEL]) {
   for (int b = 0; b < BATCH; b += LANES)
     for (int j = 0; j < PANEL; j += LANES) {

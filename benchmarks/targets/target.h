@@ -132,8 +132,7 @@ INLINE float max_lanes(vf x) {
   return a > b ? a : b;
 }
 
-/* a0 b0 a1 b1 ... of the lower, or the upper, halves.  A literal of lanes does the same, and gcc sees one shuffle in it,
- * but clang takes it as a reason to compute what comes before by half vectors. */
+/* a0 b0 a1 b1 ... of the lower, or the upper, halves. */
 INLINE vf interleave_low(vf a, vf b) {
   return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
@@ -142,7 +141,8 @@ INLINE vf interleave_high(vf a, vf b) {
   return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-/* Transposes 16 by 16.  One round turns the eight bits (row, lane) of every place left by one; four swap the two. */
+/* Transposes 16 by 16.  One round turns the eight bits (row, lane) of every place left by one; four swap the two.  Load
+ * the rows from memory rather than hand over accumulators: beside shuffles clang splits these into half vectors. */
 INLINE void transpose(vf r[16]) {
   UNROLL(4)
   for (int round = 0; round < 4; round++) {
