@@ -225,7 +225,7 @@ def check(
 
 
 def measure(
-    contenders: Sequence[Contender], rounds: int = 15, budget: float = 0.02, quantile: float = 0.5
+    contenders: Sequence[Contender], rounds: int = 15, budget: float = 0.05, quantile: float = 0.5
 ) -> dict[str, float]:
     """Median seconds a step of each contender over interleaved rounds, or another quantile: a low one if it is busy.
 

@@ -38,7 +38,8 @@ struct pool {
   adjoint_chunks body;
   const void *task;
   pthread_mutex_t lock;
-  pthread_cond_t wake;
+  pthread_cond_t wake, done;
+  int32_t waiting; /* the caller sleeps until `running` is 0 */
   member members[MOST_WORKERS];
 };
 
@@ -76,7 +77,12 @@ static void *member_main(void *argument) {
     seen = __atomic_load_n(&p->round, __ATOMIC_ACQUIRE);
     if (p->stop) return NULL;
     work(p, m->worker);
-    __atomic_sub_fetch(&p->running, 1, __ATOMIC_RELEASE);
+    int32_t left = __atomic_sub_fetch(&p->running, 1, __ATOMIC_SEQ_CST);
+    if (!left && __atomic_load_n(&p->waiting, __ATOMIC_SEQ_CST)) {
+      pthread_mutex_lock(&p->lock);
+      pthread_cond_signal(&p->done);
+      pthread_mutex_unlock(&p->lock);
+    }
   }
 }
 
@@ -106,7 +112,18 @@ static void pool_for(adjoint_context *context, adjoint_chunks body, const void *
   p->running = workers - 1;
   release(p);
   work(p, 0);
-  while (__atomic_load_n(&p->running, __ATOMIC_ACQUIRE)) PAUSE();
+  for (int32_t spins = 0; __atomic_load_n(&p->running, __ATOMIC_ACQUIRE); spins++) {
+    if (spins < SPINS) {
+      PAUSE();
+      continue;
+    }
+    /* Some worker was put aside for another process; asleep, the caller leaves it this core to go on. */
+    pthread_mutex_lock(&p->lock);
+    __atomic_store_n(&p->waiting, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&p->running, __ATOMIC_SEQ_CST)) pthread_cond_wait(&p->done, &p->lock);
+    __atomic_store_n(&p->waiting, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&p->lock);
+  }
 }
 
 adjoint_context *pool_start(int32_t workers) {
@@ -117,6 +134,7 @@ adjoint_context *pool_start(int32_t workers) {
   memset(p, 0, sizeof *p);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
+  pthread_cond_init(&p->done, NULL);
   p->context.workers = workers;
   p->context.parallel_for = pool_for;
   p->context.pool = p;
