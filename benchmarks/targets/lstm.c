@@ -19,10 +19,15 @@ enum {
   TILE = 8,  /* rows of a register tile, which is two vectors wide */
   WIDE = 32, /* its columns, and those of a panel */
   PANELS = GATES / WIDE,
+  GROUP = 4, /* panels whose weight gradients one chunk sums */
   OUT_PANELS = UNITS / WIDE,
   /* A panel of the tape is read whole by the weight gradients and in slices of 16 rows by the time loop.  With a power
    * of two between panels all slices of one step would fall into half the sets of L1. */
-  TAPE_ROWS = ROWS + BLOCK
+  TAPE_ROWS = ROWS + BLOCK,
+  /* The weight gradients walk down columns of h: a row that is not a power of two long spreads them over L1. */
+  STATE = UNITS + LANES,
+  /* Rows of a contracted axis that are done for every tile before the next ones: their part of the panel stays in L1. */
+  DEPTH = 128
 };
 static const float RATE = 0.01f;
 
@@ -44,10 +49,11 @@ typedef struct {
   float out[OUT_PANELS][GATES][WIDE];             /* wh transposed, its rows in the order of the tape's columns */
   float bias[PANELS][WIDE];
   float tape[PANELS][TAPE_ROWS][WIDE];       /* z, then the gates, then their cotangents, each in place */
-  float h[(STEPS + 1) * BATCH][UNITS];       /* from t = -1, so that row r is what step r / BATCH reads */
+  float h[(STEPS + 1) * BATCH][STATE];       /* from t = -1, so that row r is what step r / BATCH reads */
   float c[(STEPS + 1) * BATCH][UNITS];
   float tanh_c[ROWS][UNITS];
   float dc[BATCH][UNITS];                    /* cotangent of c, carried backward */
+  float dw[PANELS][INPUTS + UNITS][WIDE];    /* like `in` */
   float dwo[BLOCKS][UNITS];                  /* partial sums belong to blocks */
   float dbo[BLOCKS];
   float squares[BLOCKS];
@@ -73,6 +79,19 @@ INLINE void tile_add(vf acc[TILE][2], const float *a, int64_t row_stride, int64_
       acc[i][0] = fma_(x, b0, acc[i][0]);
       acc[i][1] = fma_(x, b1, acc[i][1]);
     }
+  }
+}
+
+INLINE void tile_load(vf acc[TILE][2], float part[TILE][WIDE]) {
+  UNROLL(8)
+  for (int i = 0; i < TILE; i++) acc[i][0] = load(part[i]), acc[i][1] = load(part[i] + LANES);
+}
+
+INLINE void tile_store(float part[TILE][WIDE], vf acc[TILE][2]) {
+  UNROLL(8)
+  for (int i = 0; i < TILE; i++) {
+    store(part[i], acc[i][0]);
+    store(part[i] + LANES, acc[i][1]);
   }
 }
 
@@ -111,12 +130,8 @@ INLINE void forward_tile(const step_args *args, workspace *ws, int64_t row, int6
   UNROLL(8)
   for (int i = 0; i < TILE; i++) acc[i][0] = b0, acc[i][1] = b1;
   tile_add(acc, args->x + row * INPUTS, INPUTS, 1, ws->in[panel][0], INPUTS);
-  tile_add(acc, ws->h[row], UNITS, 1, ws->in[panel][INPUTS], UNITS);
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) {
-    store(ws->tape[panel][row + i], acc[i][0]);
-    store(ws->tape[panel][row + i] + LANES, acc[i][1]);
-  }
+  tile_add(acc, ws->h[row], STATE, 1, ws->in[panel][INPUTS], UNITS);
+  tile_store(ws->tape[panel] + row, acc);
   int64_t u = panel / 2 * LANES;
   for (int64_t r = row; r < row + TILE; r++) {
     float *z = ws->tape[panel][r];
@@ -146,20 +161,18 @@ INLINE void gate_cotangents(workspace *ws, int64_t row, int64_t u, vf dh) {
   store(carry, dcf);
 }
 
-/* dh[t-1] of 8 rows and 32 units from the cotangents of step t; it is used up at once and never stored. */
-INLINE void backward_tile(workspace *ws, int64_t row, int64_t n) {
-  vf acc[TILE][2];
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) acc[i][0] = acc[i][1] = (vf){0};
-  for (int64_t panel = 0; panel < PANELS; panel++)
-    tile_add(acc, ws->tape[panel][row], WIDE, 1, ws->out[n][panel * WIDE], WIDE);
-  float dh[TILE][WIDE] ALIGNED;
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) {
-    store(dh[i], acc[i][0]);
-    store(dh[i] + LANES, acc[i][1]);
-  }
-  for (int64_t i = 0; i < TILE; i++) {
+/* dh[t-1] of 16 rows and 32 units from the cotangents of step t; it is used up at once and leaves no trace. */
+INLINE void backward_block(workspace *ws, int64_t row, int64_t n) {
+  float dh[BLOCK][WIDE] ALIGNED = {{0}};
+  for (int64_t k = 0; k < GATES; k += DEPTH)
+    for (int64_t i = 0; i < BLOCK; i += TILE) {
+      vf acc[TILE][2];
+      tile_load(acc, dh + i);
+      for (int64_t panel = k / WIDE; panel < (k + DEPTH) / WIDE; panel++)
+        tile_add(acc, ws->tape[panel][row + i], WIDE, 1, ws->out[n][panel * WIDE], WIDE);
+      tile_store(dh + i, acc);
+    }
+  for (int64_t i = 0; i < BLOCK; i++) {
     gate_cotangents(ws, row - BATCH + i, n * WIDE, load(dh[i]));
     gate_cotangents(ws, row - BATCH + i, n * WIDE + LANES, load(dh[i] + LANES));
   }
@@ -201,45 +214,49 @@ static void sequences(const void *argument, int64_t begin, int64_t end, int32_t 
         for (int64_t i = 0; i < BLOCK; i += TILE) forward_tile(t->args, ws, step * BATCH + s + i, panel);
     readout(t->args, ws, block);
     for (int64_t step = STEPS - 1; step > 0; step--)
-      for (int64_t n = 0; n < OUT_PANELS; n++)
-        for (int64_t i = 0; i < BLOCK; i += TILE) backward_tile(ws, step * BATCH + s + i, n);
+      for (int64_t n = 0; n < OUT_PANELS; n++) backward_block(ws, step * BATCH + s, n);
   }
 }
 
-/* w[8 rows, the columns of a panel] -= RATE a[ROWS, 8]^T tape[panel] */
-INLINE void update_tile(const float *a, int64_t stride, const workspace *ws, int64_t panel, float *w) {
+/* dw[panel, m to m+7] += (x, h)[k to k+DEPTH-1, m to m+7]^T tape[panel, k to k+DEPTH-1] */
+INLINE void weight_tile(const step_args *args, workspace *ws, int64_t panel, int64_t m, int64_t k) {
   vf acc[TILE][2];
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) acc[i][0] = acc[i][1] = (vf){0};
-  tile_add(acc, a, 1, stride, ws->tape[panel][0], ROWS);
-  float *w0 = w + first_column(panel), *w1 = w + second_column(panel);
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) {
-    store(w0 + i * GATES, fnma(splat(RATE), acc[i][0], load(w0 + i * GATES)));
-    store(w1 + i * GATES, fnma(splat(RATE), acc[i][1], load(w1 + i * GATES)));
-  }
+  tile_load(acc, ws->dw[panel] + m);
+  if (m < INPUTS)
+    tile_add(acc, args->x + k * INPUTS + m, 1, INPUTS, ws->tape[panel][k], DEPTH);
+  else
+    tile_add(acc, ws->h[k] + m - INPUTS, 1, STATE, ws->tape[panel][k], DEPTH);
+  tile_store(ws->dw[panel] + m, acc);
 }
 
-/* Chunk: one panel of columns of wx, wh and b. */
+/* Chunk: the columns of wx, wh and b in a group of panels.  The contracted axis is the outermost, so that x, h and the
+ * tape, which do not fit L2 together, are read once a group, and only the sums stay. */
 static void update(const void *argument, int64_t begin, int64_t end, int32_t worker) {
   const task *t = argument;
   const step_args *args = t->args;
-  const workspace *ws = t->ws;
+  workspace *ws = t->ws;
   (void)worker;
-  for (int64_t panel = begin; panel < end; panel++) {
-    for (int64_t m = 0; m < INPUTS; m += TILE) update_tile(args->x + m, INPUTS, ws, panel, args->wx + m * GATES);
-    for (int64_t m = 0; m < UNITS; m += TILE) update_tile(ws->h[0] + m, UNITS, ws, panel, args->wh + m * GATES);
-    vf sum[4][2] = {{{0}}};
-    for (int64_t r = 0; r < ROWS; r += 4) {
-      UNROLL(4)
-      for (int i = 0; i < 4; i++) {
-        sum[i][0] += load(ws->tape[panel][r + i]);
-        sum[i][1] += load(ws->tape[panel][r + i] + LANES);
+  for (int64_t first = begin * GROUP; first < end * GROUP; first += GROUP) {
+    memset(ws->dw[first], 0, GROUP * sizeof ws->dw[0]);
+    vf db[GROUP][2] = {{{0}}};
+    for (int64_t k = 0; k < ROWS; k += DEPTH)
+      for (int64_t p = 0; p < GROUP; p++) {
+        for (int64_t m = 0; m < INPUTS + UNITS; m += TILE) weight_tile(args, ws, first + p, m, k);
+        for (int64_t r = k; r < k + DEPTH; r++) {
+          db[p][0] += load(ws->tape[first + p][r]);
+          db[p][1] += load(ws->tape[first + p][r] + LANES);
+        }
       }
+    for (int64_t panel = first; panel < first + GROUP; panel++) {
+      int64_t c0 = first_column(panel), c1 = second_column(panel);
+      for (int64_t m = 0; m < INPUTS + UNITS; m++) {
+        float *w = m < INPUTS ? args->wx + m * GATES : args->wh + (m - INPUTS) * GATES;
+        store(w + c0, fnma(splat(RATE), load(ws->dw[panel][m]), load(w + c0)));
+        store(w + c1, fnma(splat(RATE), load(ws->dw[panel][m] + LANES), load(w + c1)));
+      }
+      store(args->b + c0, fnma(splat(RATE), db[panel - first][0], load(args->b + c0)));
+      store(args->b + c1, fnma(splat(RATE), db[panel - first][1], load(args->b + c1)));
     }
-    float *b0 = args->b + first_column(panel), *b1 = args->b + second_column(panel);
-    store(b0, fnma(splat(RATE), (sum[0][0] + sum[1][0]) + (sum[2][0] + sum[3][0]), load(b0)));
-    store(b1, fnma(splat(RATE), (sum[0][1] + sum[1][1]) + (sum[2][1] + sum[3][1]), load(b1)));
   }
 }
 
@@ -254,7 +271,7 @@ int32_t step(const void *arguments, void *memory, adjoint_context *context) {
   const task all = {args, ws};
   parallel_for(context, pack, &all, PANELS + OUT_PANELS);
   parallel_for(context, sequences, &all, BLOCKS);
-  parallel_for(context, update, &all, PANELS);
+  parallel_for(context, update, &all, PANELS / GROUP);
   float squares = 0, dbo = 0;
   for (int64_t k = 0; k < BLOCKS; k++) squares += ws->squares[k], dbo += ws->dbo[k];
   args->loss[0] = squares / BATCH;
