@@ -41,7 +41,7 @@ def build(name: str) -> Any:
     """Compiles `<name>.c` beside this file and loads it; an unchanged one is taken from the temporary folder."""
     compiler = os.environ.get("CC", "gcc")
     flags = [flag for flag in FLAGS if compiler.startswith("gcc") or not flag.startswith("-mprefer")]
-    text = b"".join((HERE / part).read_bytes() for part in (f"{name}.c", "target.h")) + repr((compiler, flags)).encode()
+    text = b"".join(part.read_bytes() for part in sorted(HERE.glob("*.[ch]"))) + repr((compiler, flags)).encode()
     folder = Path(tempfile.gettempdir()) / f"adjoint-targets-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}.so"
