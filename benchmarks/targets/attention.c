@@ -20,8 +20,8 @@ enum {
   HEADS = 12 * 4,
   FEATURES = 32,
   QUERIES = 32, /* of a block: two vectors of lanes */
-  TILE = 8,     /* rows of a register tile; bounds are exact to one tile */
-  VECTORS = FEATURES / LANES
+  KEYS = 64,    /* whose rows of e and v, or of ds and k, stay in L1 while all queries of a block use them */
+  TILE = 8      /* rows of a register tile; bounds are exact to one tile */
 };
 static const float SCALE = 0.17677669529663688f;                             /* 1 / sqrt(FEATURES) */
 static const float COTANGENT = 2.0f / ((float)HEADS * POSITIONS * FEATURES); /* of the mean of squares */
@@ -56,6 +56,10 @@ typedef struct {
   workspace *ws;
 } task;
 
+/* Interleaves the low or the high halves of two vectors. */
+#define LOW_HALVES(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH_HALVES(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
 /* acc[8, 16 vectors] += a[8, begin to end-1] b[begin to end-1, 16 vectors] */
 INLINE void tile_add(vf acc[TILE][2], int vectors, const float *a, int64_t row_stride, int64_t depth_stride,
                      const float *b, int64_t begin, int64_t end) {
@@ -75,6 +79,11 @@ INLINE void tile_zero(vf acc[TILE][2]) {
   for (int i = 0; i < TILE; i++) acc[i][0] = acc[i][1] = (vf){0};
 }
 
+INLINE void tile_load(vf acc[TILE][2], float x[TILE][32]) {
+  UNROLL(8)
+  for (int i = 0; i < TILE; i++) acc[i][0] = load(x[i]), acc[i][1] = load(x[i] + LANES);
+}
+
 /* The register tile as a visible one: epilogues are loops over its rows, not eight copies of themselves. */
 INLINE void tile_store(float out[TILE][32], vf acc[TILE][2]) {
   UNROLL(8)
@@ -84,10 +93,26 @@ INLINE void tile_store(float out[TILE][32], vf acc[TILE][2]) {
   }
 }
 
-/* columns[f][i] = factor * x[i, f] */
+/* columns[f][i] = factor * x[i, f].  Interleaving row i with row i + 8 four times over transposes 16 rows of 16. */
 INLINE void transpose(float columns[FEATURES][QUERIES], const float *x, float factor) {
-  for (int64_t i = 0; i < QUERIES; i++)
-    for (int64_t f = 0; f < FEATURES; f++) columns[f][i] = factor * x[i * FEATURES + f];
+  for (int64_t i0 = 0; i0 < QUERIES; i0 += LANES)
+    for (int64_t f0 = 0; f0 < FEATURES; f0 += LANES) {
+      vf a[LANES], b[LANES];
+      UNROLL(16)
+      for (int i = 0; i < LANES; i++) a[i] = load(x + (i0 + i) * FEATURES + f0) * splat(factor);
+      UNROLL(4)
+      for (int round = 0; round < 4; round++) {
+        UNROLL(8)
+        for (int i = 0; i < LANES / 2; i++) {
+          b[2 * i] = LOW_HALVES(a[i], a[i + LANES / 2]);
+          b[2 * i + 1] = HIGH_HALVES(a[i], a[i + LANES / 2]);
+        }
+        UNROLL(16)
+        for (int i = 0; i < LANES; i++) a[i] = b[i];
+      }
+      UNROLL(16)
+      for (int f = 0; f < LANES; f++) store(columns[f0 + f] + i0, a[f]);
+    }
 }
 
 static const vi LANE = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -146,32 +171,36 @@ INLINE void exponentials(scratch *w, int64_t q0, const float maximum_of[QUERIES]
   }
 }
 
-/* Loss of a row of o and its cotangent, kept over the row sum: then e takes the place of p in every contraction. */
-INLINE vf cotangent(scratch *w, int64_t i, const float *o, const float *t, float inverse, vf squares) {
-  for (int64_t f = 0; f < FEATURES; f += LANES) {
-    vf error = load(o + f) - load(t + f);
-    squares = fma_(error, error, squares);
-    store(w->dout[i] + f, error * splat(COTANGENT * inverse));
-  }
+/* Squared errors of the rows of o = scale * x and their cotangents, kept over the row sums: then e takes the place of p
+ * in every contraction. */
+INLINE vf cotangents(scratch *w, const float x[QUERIES][FEATURES], const float *scale, const float t[QUERIES][FEATURES],
+                     const float *inverse, vf squares) {
+  for (int64_t i = 0; i < QUERIES; i++)
+    for (int64_t f = 0; f < FEATURES; f += LANES) {
+      vf error = load(x[i] + f) * splat(scale ? scale[i] : 1.0f) - load(t[i] + f);
+      squares = fma_(error, error, squares);
+      store(w->dout[i] + f, error * splat(COTANGENT * inverse[i]));
+    }
   return squares;
 }
 
-/* o of 8 queries from i0 of the block: e^T v over the keys that the last of them sees. */
-INLINE void output_tile(scratch *w, const float v[POSITIONS][FEATURES], int64_t q0, int64_t i0, const float *inverse,
-                        float o[TILE][FEATURES]) {
-  vf acc[TILE][2];
-  tile_zero(acc);
-  tile_add(acc, 2, w->e[0] + i0, 1, QUERIES, v[0], 0, q0 + i0 + TILE);
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) acc[i][0] *= splat(inverse[i0 + i]), acc[i][1] *= splat(inverse[i0 + i]);
-  tile_store(o, acc);
+/* x[i] = sum over the keys n <= i of pair[n, i] y[n], for the queries of the block */
+INLINE void query_rows(float x[QUERIES][FEATURES], pairs pair, const float y[POSITIONS][FEATURES], int64_t q0) {
+  memset(x, 0, QUERIES * sizeof x[0]);
+  for (int64_t n0 = 0; n0 < q0 + QUERIES; n0 += KEYS)
+    for (int64_t i0 = 0; i0 < QUERIES; i0 += TILE) {
+      int64_t seen = q0 + i0 + TILE, end = n0 + KEYS < seen ? n0 + KEYS : seen;
+      vf acc[TILE][2];
+      tile_load(acc, x + i0);
+      tile_add(acc, 2, pair[0] + i0, 1, QUERIES, y[0], n0, end);
+      tile_store(x + i0, acc);
+    }
 }
 
 /* x[n] += sum over the queries i >= n of pair[n, i] y[i], for 8 keys from n0 */
 INLINE void key_tile(float x[TILE][FEATURES], float pair[TILE][QUERIES], const float *y, int64_t n0, int64_t q0) {
   vf acc[TILE][2];
-  UNROLL(8)
-  for (int i = 0; i < TILE; i++) acc[i][0] = load(x[i]), acc[i][1] = load(x[i] + LANES);
+  tile_load(acc, x);
   tile_add(acc, 2, pair[0], QUERIES, 1, y, n0 > q0 ? n0 - q0 : 0, QUERIES);
   tile_store(x, acc);
 }
@@ -189,12 +218,7 @@ INLINE void backward(scratch *w, const float q[POSITIONS][FEATURES], const float
     for (int64_t n = 0; n < q0 + i + LANES; n++)
       store(w->ds[n] + i, load(w->e[n] + i) * splat(SCALE) * (load(w->ds[n] + i) - mean));
   }
-  for (int64_t i0 = 0; i0 < QUERIES; i0 += TILE) {
-    vf acc[TILE][2];
-    tile_zero(acc);
-    tile_add(acc, 2, w->ds[0] + i0, 1, QUERIES, k[0], 0, q0 + i0 + TILE);
-    tile_store(dq + q0 + i0, acc);
-  }
+  query_rows(dq + q0, w->ds, k, q0);
   for (int64_t n0 = 0; n0 < q0 + QUERIES; n0 += TILE) {
     key_tile(dk + n0, w->ds + n0, q[q0], n0, q0);
     key_tile(dv + n0, w->e + n0, w->dout[0], n0, q0);
@@ -223,12 +247,9 @@ static void both(const void *argument, int64_t begin, int64_t end, int32_t worke
       scores(w, *k, q0, maximum_of);
       exponentials(w, q0, maximum_of, sum);
       inverses(inverse, sum);
-      for (int64_t i0 = 0; i0 < QUERIES; i0 += TILE) {
-        float o[TILE][FEATURES] ALIGNED;
-        output_tile(w, *v, q0, i0, inverse, o);
-        for (int64_t i = 0; i < TILE; i++)
-          squares = cotangent(w, i0 + i, o[i], (*t)[q0 + i0 + i], inverse[i0 + i], squares);
-      }
+      float x[QUERIES][FEATURES] ALIGNED;
+      query_rows(x, w->e, *v, q0);
+      squares = cotangents(w, (const float(*)[FEATURES])x, inverse, *t + q0, inverse, squares);
       backward(w, *q, *k, *v, q0, inverse, *dq, *dk, *dv);
     }
     store(all->ws->squares[head], squares);
@@ -249,7 +270,10 @@ static void forward_only(const void *argument, int64_t begin, int64_t end, int32
       scores(w, *k, q0, ws->maximum[head] + q0);
       exponentials(w, q0, ws->maximum[head] + q0, ws->sum[head] + q0);
       inverses(inverse, ws->sum[head] + q0);
-      for (int64_t i0 = 0; i0 < QUERIES; i0 += TILE) output_tile(w, *v, q0, i0, inverse, ws->o[head] + q0 + i0);
+      float(*o)[FEATURES] = ws->o[head] + q0;
+      query_rows(o, w->e, *v, q0);
+      for (int64_t i = 0; i < QUERIES; i++)
+        for (int64_t f = 0; f < FEATURES; f += LANES) store(o[i] + f, load(o[i] + f) * splat(inverse[i]));
     }
   }
 }
@@ -281,8 +305,7 @@ static void backward_only(const void *argument, int64_t begin, int64_t end, int3
           }
         }
       }
-      for (int64_t i = 0; i < QUERIES; i++)
-        squares = cotangent(w, i, ws->o[head][q0 + i], (*t)[q0 + i], inverse[i], squares);
+      squares = cotangents(w, (const float(*)[FEATURES])ws->o[head] + q0, 0, *t + q0, inverse, squares);
       backward(w, *q, *k, *v, q0, inverse, *dq, *dk, *dv);
     }
     store(ws->squares[head], squares);
