@@ -18,10 +18,8 @@ HERE = Path(__file__).resolve().parent
 THREADS = 2
 RATE = 0.01
 PEAK = 489e9  # float32 operations a second of two cores of the machine that the README's table is from
-FLAGS = (
-    "-O2 -std=c99 -march=native -mprefer-vector-width=512 -ffp-contract=off -fno-math-errno -fno-trapping-math "
-    "-Wall -Wextra -Wpedantic -Werror -fPIC -shared -pthread"
-).split()
+FLAGS = ["-O2", "-std=c99", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=off"]
+FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fPIC", "-shared"]
 
 # A step takes the addresses of its buffers, then the run-time extents, as one table of 64-bit slots.
 STEP = """
@@ -40,14 +38,13 @@ ffi.cdef(STEP + POOL)
 def build(name: str) -> Any:
     """Compiles `<name>.c` beside this file and loads it; an unchanged one is taken from the temporary folder."""
     compiler = os.environ.get("CC", "gcc")
-    flags = [flag for flag in FLAGS if compiler.startswith("gcc") or not flag.startswith("-mprefer")]
-    text = b"".join(part.read_bytes() for part in sorted(HERE.glob("*.[ch]"))) + repr((compiler, flags)).encode()
+    text = b"".join(part.read_bytes() for part in sorted(HERE.glob("*.[ch]"))) + repr((compiler, FLAGS)).encode()
     folder = Path(tempfile.gettempdir()) / f"adjoint-targets-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not library.exists():
         scratch = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([compiler, *flags, str(HERE / f"{name}.c"), "-o", str(scratch), "-lm"], check=True)
+        subprocess.run([compiler, *FLAGS, str(HERE / f"{name}.c"), "-o", str(scratch), "-lm", "-pthread"], check=True)
         scratch.replace(library)
     return ffi.dlopen(str(library))
 

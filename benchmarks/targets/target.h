@@ -106,21 +106,30 @@ INLINE vf choose(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (v
 
 INLINE vf relu(vf x) { return maximum(x, (vf){0}); }
 
-/* Sums and maxima over lanes halve the vector each time, an order that plain C repeats without vectors. */
+/* Sums and maxima over lanes halve the vector each time, an order that plain C repeats without vectors.  A loop over an
+ * array on the stack would do, but costs a failed store-to-load forwarding at every halving. */
+typedef float vf_half __attribute__((vector_size(32)));
+typedef float vf_quarter __attribute__((vector_size(16)));
+
 INLINE float sum_lanes(vf x) {
-  float t[LANES];
-  memcpy(t, &x, sizeof t);
-  for (int w = LANES / 2; w; w /= 2)
-    for (int i = 0; i < w; i++) t[i] += t[i + w];
-  return t[0];
+  vf_half h;
+  vf_quarter q;
+  LANES_UNROLLED
+  for (int i = 0; i < 8; i++) h[i] = x[i] + x[i + 8];
+  LANES_UNROLLED
+  for (int i = 0; i < 4; i++) q[i] = h[i] + h[i + 4];
+  return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
 INLINE float max_lanes(vf x) {
-  float t[LANES];
-  memcpy(t, &x, sizeof t);
-  for (int w = LANES / 2; w; w /= 2)
-    for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
-  return t[0];
+  vf_half h;
+  vf_quarter q;
+  LANES_UNROLLED
+  for (int i = 0; i < 8; i++) h[i] = x[i] > x[i + 8] ? x[i] : x[i + 8];
+  LANES_UNROLLED
+  for (int i = 0; i < 4; i++) q[i] = h[i] > h[i + 4] ? h[i] : h[i + 4];
+  float a = q[0] > q[2] ? q[0] : q[2], b = q[1] > q[3] ? q[1] : q[3];
+  return a > b ? a : b;
 }
 
 /* Fetches the cache line that holds p; PREFETCH_WRITE when it will be stored to. */
