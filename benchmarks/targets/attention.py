@@ -64,7 +64,9 @@ class Attention:
         def step() -> None:
             held["loss"], held["gradients"] = jax.block_until_ready(compiled(*data))
 
-        return Contender("jax", step, lambda: {"loss": held["loss"], **dict(zip(NAMES, held["gradients"], strict=True))})
+        return Contender(
+            "jax", step, lambda: {"loss": held["loss"], **dict(zip(NAMES, held["gradients"], strict=True))}
+        )
 
     def torch(self, compiled: bool = False) -> Contender:
         import torch

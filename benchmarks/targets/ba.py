@@ -62,10 +62,14 @@ class BundleAdjustment:
         cameras[0, :3] = 0
         cameras[1, :3] *= 1e-5
         cameras[2, :3] *= 0.02
-        points = rng.standard_normal((POINTS, 3)) + [0, 0, 6]
+        points = rng.normal((0, 0, 6), 1, (POINTS, 3))
         picks = np.stack([rng.integers(0, n, OBSERVATIONS, np.int32) for n in (CAMERAS, POINTS)], 1)
         return (
-            cameras, points, rng.uniform(0.5, 1.5, OBSERVATIONS), 100 * rng.standard_normal((OBSERVATIONS, 2)), picks
+            cameras,
+            points,
+            rng.uniform(0.5, 1.5, OBSERVATIONS),
+            100 * rng.standard_normal((OBSERVATIONS, 2)),
+            picks,
         )
 
     def target(self, threads: int = common.THREADS, label: str = "target") -> Contender:
