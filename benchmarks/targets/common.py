@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import cffi
@@ -98,11 +97,16 @@ def target(
     extents: Sequence[int] = (),
     threads: int = THREADS,
     label: str = "target",
+    wanted: Mapping[str, int] | None = None,
 ) -> Contender:
-    """The C target `name`, called as step({inputs..., parameters..., &loss, extents...}); it updates in place."""
+    """The C target `name`, called as step({inputs..., parameters..., wanted..., &loss, extents...}).
+
+    It updates the parameters in place.  `wanted` names gradients of inputs, by the position of the input.
+    """
     library = build(name)
     buffers = [aligned(array) for array in inputs]
     own = {key: aligned(value) for key, value in parameters.items()}
+    own |= {key: aligned(inputs[at].shape) for key, at in (wanted or {}).items()}
     loss = aligned((1,))
     addresses = [array.ctypes.data for array in (*buffers, *own.values(), loss)]
     table = ffi.new("int64_t[]", [*addresses, *extents])
@@ -118,27 +122,34 @@ def target(
 
 
 def jax_contender(
-    loss: Callable[..., Any], inputs: Sequence[np.ndarray], parameters: Mapping[str, np.ndarray], rate: float = RATE
+    loss: Callable[..., Any],
+    inputs: Sequence[np.ndarray],
+    parameters: Mapping[str, np.ndarray],
+    rate: float = RATE,
+    wanted: Mapping[str, int] | None = None,
 ) -> Contender:
     """jax.jit of value_and_grad of `loss(parameters, *inputs)` and the update, parameters donated."""
     import jax
 
-    names = list(parameters)
+    names, wanted = list(parameters), dict(wanted or {})
+    positions = (0, *(1 + at for at in wanted.values()))
 
-    def update(current: dict[str, Any], *data: Any) -> tuple[Any, dict[str, Any]]:
-        value, gradient = jax.value_and_grad(loss)(current, *data)
-        return value, {key: current[key] - rate * gradient[key] for key in names}
+    def update(current: dict[str, Any], *data: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        value, (gradient, *others) = jax.value_and_grad(loss, positions)(current, *data)
+        after = {key: current[key] - rate * gradient[key] for key in names}
+        return value, after, dict(zip(wanted, others, strict=True))
 
     jitted = jax.jit(update, donate_argnums=(0,))
     data = [jax.device_put(array) for array in inputs]
     held: dict[str, Any] = {"now": {key: jax.device_put(np.array(value)) for key, value in parameters.items()}}
 
     def step() -> None:
-        held["loss"], held["now"] = jitted(held["now"], *data)
-        jax.block_until_ready((held["loss"], held["now"]))
+        held["loss"], held["now"], held["wanted"] = jitted(held["now"], *data)
+        jax.block_until_ready(held)
 
     def state() -> State:
-        return {"loss": np.asarray(held["loss"]), **{key: np.asarray(value) for key, value in held["now"].items()}}
+        values = {"loss": held["loss"], **held["now"], **held["wanted"]}
+        return {key: np.asarray(value) for key, value in values.items()}
 
     return Contender("jax", step, state)
 
@@ -149,6 +160,7 @@ def torch_contender(
     parameters: Mapping[str, np.ndarray],
     rate: float = RATE,
     compiled: bool = False,
+    wanted: Mapping[str, int] | None = None,
 ) -> Contender:
     """torch on `loss(parameters, *inputs)`, eager or through torch.compile, then p -= rate * p.grad."""
     import torch
@@ -156,10 +168,13 @@ def torch_contender(
     torch.set_num_threads(THREADS)
     data = [torch.from_numpy(np.array(array)) for array in inputs]
     own = {key: torch.from_numpy(np.array(value)).requires_grad_() for key, value in parameters.items()}
+    others = {key: data[at].requires_grad_() for key, at in (wanted or {}).items()}
     forward = torch.compile(loss) if compiled else loss
     held: dict[str, Any] = {}
 
     def step() -> None:
+        for x in others.values():
+            x.grad = None
         value = forward(own, *data)
         value.backward()
         with torch.no_grad():
@@ -169,7 +184,8 @@ def torch_contender(
         held["loss"] = value
 
     def state() -> State:
-        return {"loss": held["loss"].detach().numpy(), **{key: p.detach().numpy() for key, p in own.items()}}
+        values = {"loss": held["loss"], **own, **{key: x.grad for key, x in others.items()}}
+        return {key: value.detach().numpy() for key, value in values.items()}
 
     return Contender("torch.compile" if compiled else "torch", step, state)
 
@@ -208,8 +224,10 @@ def check(
     return worst
 
 
-def measure(contenders: Sequence[Contender], rounds: int = 15, budget: float = 0.02) -> dict[str, float]:
-    """Median seconds a step of each contender over interleaved rounds.
+def measure(
+    contenders: Sequence[Contender], rounds: int = 15, budget: float = 0.02, quantile: float = 0.5
+) -> dict[str, float]:
+    """Median seconds a step of each contender over interleaved rounds, or another quantile: a low one if it is busy.
 
     In a round every contender runs for about `budget` seconds after two unmeasured steps and a pause, which lets the
     spinning threads of the one before go to sleep; the order turns around every other round.
@@ -232,7 +250,7 @@ def measure(contenders: Sequence[Contender], rounds: int = 15, budget: float = 0
                 begin = time.perf_counter()
                 one.step()
                 samples[one.name].append(time.perf_counter() - begin)
-    return {key: median(values) for key, values in samples.items()}
+    return {key: float(np.quantile(values, quantile)) for key, values in samples.items()}
 
 
 @dataclass
@@ -250,7 +268,8 @@ class Workload:
     """One training step to be written by hand and in every peer.
 
     `flops` counts the operations of the step; the floor is their time at PEAK.  `jax_loss` and `torch_loss` are called
-    as loss(parameters, *inputs) and give a scalar.  `rtol` is the tolerance of `check`.
+    as loss(parameters, *inputs) and give a scalar.  `wanted` names gradients that the step returns, each with the
+    position of its input.  `rtol` is the tolerance of `check`.
     """
 
     name: str
@@ -260,24 +279,27 @@ class Workload:
     jax_loss: Callable[..., Any]
     torch_loss: Callable[..., Any]
     extents: Sequence[int] = ()
+    wanted: Mapping[str, int] | None = None
     rate: float = RATE
     rtol: float = 1e-4
 
     def target(self, threads: int = THREADS, label: str = "target") -> Contender:
-        return target(self.name, self.inputs, self.parameters, self.extents, threads, label)
+        return target(self.name, self.inputs, self.parameters, self.extents, threads, label, self.wanted)
 
-    def run(self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15) -> Row:
+    def run(
+        self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15, quantile: float = 0.5
+    ) -> Row:
         """Checks the contenders against one another, then times them."""
-        contenders = [self.target()]
+        contenders, data = [self.target()], (self.inputs, self.parameters)
         if serial:
             contenders.append(self.target(1, "one thread"))
         if not alone:
-            contenders.append(jax_contender(self.jax_loss, self.inputs, self.parameters, self.rate))
-            contenders.append(torch_contender(self.torch_loss, self.inputs, self.parameters, self.rate))
+            contenders.append(jax_contender(self.jax_loss, *data, self.rate, self.wanted))
+            contenders.append(torch_contender(self.torch_loss, *data, self.rate, False, self.wanted))
         if compiled:
-            contenders.append(torch_contender(self.torch_loss, self.inputs, self.parameters, self.rate, True))
+            contenders.append(torch_contender(self.torch_loss, *data, self.rate, True, self.wanted))
         difference = check(contenders, self.parameters, rtol=self.rtol)
-        return Row(self.name, measure(contenders, rounds), self.flops / PEAK, difference)
+        return Row(self.name, measure(contenders, rounds, quantile=quantile), self.flops / PEAK, difference)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -1,8 +1,8 @@
 /* x[4096,1024] -> layer-norm (scale g, bias b) -> gelu, tanh form -> mean of (. - y)^2; g and b are trained.
  *
- * The cotangent of the loss, 2 (o - y) / n, needs nothing that comes after its own element, so each element goes through
- * forward and backward at once and x and y are read a single time.  The rows are cut into CHUNKS fixed chunks, each with
- * its own partial sums of dg, db and the loss; a second region adds them in a fixed order and updates. */
+ * The cotangent of the loss, 2 (o - y) / n, needs nothing that comes after its own element, so each element goes
+ * through forward and backward at once and x and y are read a single time.  The rows are cut into CHUNKS fixed chunks,
+ * each with its own partial sums of dg, db and the loss; a second region adds them in a fixed order and updates. */
 #include "target.h"
 
 enum { ROWS = 4096, WIDTH = 1024, CHUNKS = 64, CHUNK_ROWS = ROWS / CHUNKS };

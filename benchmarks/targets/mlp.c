@@ -3,10 +3,11 @@
  * Four parallel regions, no packing region and no barrier inside one:
  *   forward1, forward2   a chunk makes 32 columns of a hidden layer and packs the weights of those alone
  *   head                 a chunk takes 16 rows through logits, loss and its cotangent down to dz2
- *   backward             a chunk owns 32 units of hidden layer 1: it reads their rows of w2 for dh1, updates these rows,
- *                        masks dh1 into dz1 and updates their columns of w1
- * In every contraction one operand is read where it lies, a number at a time with strides known when compiling, and only
- * the other one comes in panels [depth][32].  dh1 is made transposed, w2 . dz2^T, so that w2 is the one read in place. */
+ *   backward             a chunk owns 32 units of hidden layer 1: it reads their rows of w2 for dh1, updates these
+ *                        rows, masks dh1 into dz1 and updates their columns of w1
+ * In every contraction one operand is read where it lies, a number at a time with strides known when compiling, and
+ * only the other one comes in panels [depth][32].  dh1 is made transposed, w2 . dz2^T, so that w2 is the one read in
+ * place. */
 #include "target.h"
 
 enum { BATCH = 128, IN = 784, HIDDEN = 512, CLASSES = 10 };
@@ -54,8 +55,8 @@ typedef struct {
   workspace_layout *ws;
 } task_data;
 
-/* c[i][.] += sum over k of a[i * row + k * column] * b[k][.], `rows` by 32.  A broadcast goes into a register and serves
- * two FMAs; as a memory operand of each it would make the load ports the bound. */
+/* c[i][.] += sum over k of a[i * row + k * column] * b[k][.], `rows` by 32.  A broadcast goes into a register and
+ * serves two FMAs; as a memory operand of each it would make the load ports the bound. */
 INLINE void multiply(int rows, const float *a, int64_t row, int64_t column, const float *b, int64_t depth, vf c[][2]) {
   for (int64_t k = 0; k < depth; k++) {
     vf b0 = load(b + k * PANEL), b1 = load(b + k * PANEL + LANES);
@@ -109,7 +110,8 @@ static void forward1(const void *task, int64_t begin, int64_t end, int32_t worke
   workspace_layout *ws = t->ws;
   for (int64_t c = begin; c < end; c++) {
     int64_t n = c * PANEL;
-    forward_panel(t->args->x, IN, IN, DEPTH1, t->args->w1 + n, t->args->b1 + n, &ws->h1[0][n], ws->worker[worker].panel);
+    forward_panel(t->args->x, IN, IN, DEPTH1, t->args->w1 + n, t->args->b1 + n, &ws->h1[0][n],
+                  ws->worker[worker].panel);
     /* A share of the last weights, for `head`: padded, and transposed. */
     for (int64_t k = n; k < n + PANEL; k++) {
       store(ws->w3[k], (vf){0});
@@ -191,8 +193,14 @@ static void head_cotangent(workspace_layout *ws, int64_t first, float (*dz2)[STR
     }
   float (*t)[PANEL] = ws->dz2t[first / PANEL];
   int64_t at = first % PANEL;
-  for (int n = 0; n < HIDDEN; n++)
-    for (int i = 0; i < HEAD_ROWS; i++) t[n][at + i] = dz2[i][n];
+  for (int n = 0; n < HIDDEN; n += LANES) {
+    vf r[16];
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) r[i] = load(&dz2[i][n]);
+    transpose(r);
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) store(&t[n + i][at], r[i]);
+  }
 }
 
 static void head(const void *task, int64_t begin, int64_t end, int32_t worker) {
@@ -213,7 +221,7 @@ INLINE void update_tile(int rows, const float *a, int64_t stride, const float *d
     PREFETCH_WRITE(w + i * HIDDEN + LANES);
   }
   /* The lines of a that the next tile needs first are in L2: its rows are further apart than the hardware looks. */
-  for (int64_t k = 0; k < BATCH; k += 1) {
+  for (int64_t k = 0; k < BATCH; k++) {
     PREFETCH(a + k * stride + 2 * rows - 1);
     multiply(rows, a + k * stride, 1, stride, d + k * PANEL, 1, c);
   }
@@ -275,6 +283,21 @@ static void update_head(const workspace_layout *ws, int64_t n, float *w3) {
   }
 }
 
+/* dz1[BATCH][32] = dh1t^T where h > 0, by blocks of 16; masked as vectors, for one number at a time it would be a
+ * branch that nobody can predict. */
+static __attribute__((noinline)) void mask_transposed(const float (*dh1t)[BATCH], const float *h, float (*dz1)[PANEL]) {
+  for (int b = 0; b < BATCH; b += LANES)
+    for (int j = 0; j < PANEL; j += LANES) {
+      vf r[16];
+      UNROLL(16)
+      for (int i = 0; i < 16; i++) r[i] = load(&dh1t[j + i][b]);
+      transpose(r);
+      UNROLL(16)
+      for (int i = 0; i < 16; i++)
+        store(&dz1[b + i][j], (vf)((vi)r[i] & (load(h + (b + i) * STRIDE + j) > 0.0f)));
+    }
+}
+
 static void backward(const void *task, int64_t begin, int64_t end, int32_t worker) {
   const task_data *t = task;
   const step_args *args = t->args;
@@ -286,12 +309,7 @@ static void backward(const void *task, int64_t begin, int64_t end, int32_t worke
     for (int p = 0; p < PANELS; p++)
       for (int64_t m = n; m < n + PANEL; m += 8)
         update_tile(8, &ws->h1[0][m], STRIDE, ws->dz2[p][0], args->w2 + m * HIDDEN + p * PANEL);
-    /* Transposed first and masked as vectors after: one at a time, the mask would be a branch nobody can predict. */
-    for (int r = 0; r < BATCH; r++)
-      for (int j = 0; j < PANEL; j++) own->dz1[r][j] = own->dh1t[j][r];
-    for (int r = 0; r < BATCH; r++)
-      for (int j = 0; j < PANEL; j += LANES)
-        store(&own->dz1[r][j], (vf)((vi)load(&own->dz1[r][j]) & (load(&ws->h1[r][n + j]) > 0.0f)));
+    mask_transposed((const float(*)[BATCH])own->dh1t, &ws->h1[0][n], own->dz1);
     for (int m = 0; m < IN; m += 14) update_tile(14, args->x + m, IN, own->dz1[0], args->w1 + (int64_t)m * HIDDEN + n);
     update_bias((const float(*)[PANEL])own->dz1, args->b1 + n);
     update_bias((const float(*)[PANEL])ws->dz2[c], args->b2 + n);

@@ -1,5 +1,6 @@
 """784-512-512-10 with relu and biases, mean softmax cross-entropy, batch 128."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,10 @@ def torch_loss(p: dict[str, Any], x: Any, label: Any) -> Any:
 def workload() -> Workload:
     rng = np.random.default_rng(2)
     parameters = {}
-    for i, (rows, columns) in enumerate(zip(SIZES, SIZES[1:], strict=False), 1):
+    for i, (rows, columns) in enumerate(pairwise(SIZES), 1):
         parameters[f"w{i}"] = (rng.standard_normal((rows, columns)) * np.sqrt(2 / rows)).astype(np.float32)
         parameters[f"b{i}"] = (0.1 * rng.standard_normal(columns)).astype(np.float32)
-    weights = [rows * columns for rows, columns in zip(SIZES, SIZES[1:], strict=False)]
+    weights = [rows * columns for rows, columns in pairwise(SIZES)]
     return Workload(
         name="mlp",
         inputs=[rng.standard_normal((BATCH, SIZES[0]), np.float32), rng.integers(0, SIZES[-1], BATCH)],

@@ -1,6 +1,6 @@
 /* A thread pool behind `parallel_for`: the caller takes part as worker 0, the others spin for a while after a region
- * and then sleep.  Work is handed out by chunk; every worker starts on its own contiguous share, so that two regions over
- * the same chunks meet the same caches, and helps the others once its own share is done. */
+ * and then sleep.  Work is handed out by chunk; every worker starts on its own contiguous share, so that two regions
+ * over the same chunks meet the same caches, and helps the others once its own share is done. */
 #define _POSIX_C_SOURCE 200809L
 #include "target.h"
 

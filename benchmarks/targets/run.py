@@ -1,6 +1,6 @@
 """Runs the hand-written targets beside jax and torch and prints the table of README.md.
 
-    python benchmarks/targets/run.py [names] [--compile] [--rounds N] [--serial] [--alone]
+    python benchmarks/targets/run.py [names] [--compile] [--serial] [--alone] [--rounds N] [--quantile Q]
 
 Every `<name>.c` here has a `<name>.py` whose `workload()` returns a `common.Workload`.
 """
@@ -18,6 +18,9 @@ def main() -> None:
     parser.add_argument("--serial", action="store_true", help="the target on one thread as well")
     parser.add_argument("--alone", action="store_true", help="only time the target; nothing is checked")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--quantile", type=float, default=0.5, help="of the times of a contender; 0.1 on a busy machine"
+    )
     options = parser.parse_args()
     known = sorted(path.stem for path in common.HERE.glob("*.c") if path.with_suffix(".py").exists())
     rows = []
@@ -25,7 +28,7 @@ def main() -> None:
         if name not in known:
             parser.error(f"no workload {name!r}; there are {', '.join(known)}")
         work = importlib.import_module(name).workload()
-        rows.append(work.run(options.compile, options.serial, options.alone, options.rounds))
+        rows.append(work.run(options.compile, options.serial, options.alone, options.rounds, options.quantile))
         print(
             f"{name}: " + ", ".join(f"{key} {value * 1e6:.0f} µs" for key, value in rows[-1].seconds.items()),
             flush=True,

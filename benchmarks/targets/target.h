@@ -132,6 +132,31 @@ INLINE float max_lanes(vf x) {
   return a > b ? a : b;
 }
 
+/* a0 b0 a1 b1 ... of the lower, or the upper, halves. */
+INLINE vf interleave_low(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+INLINE vf interleave_high(vf a, vf b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/* Transposes 16 by 16.  One round turns the eight bits (row, lane) of every place left by one; four swap the two.  Load
+ * the rows from memory rather than hand over accumulators: beside shuffles clang splits these into half vectors. */
+INLINE void transpose(vf r[16]) {
+  UNROLL(4)
+  for (int round = 0; round < 4; round++) {
+    vf t[16];
+    UNROLL(8)
+    for (int i = 0; i < 8; i++) {
+      t[2 * i] = interleave_low(r[i], r[i + 8]);
+      t[2 * i + 1] = interleave_high(r[i], r[i + 8]);
+    }
+    UNROLL(16)
+    for (int i = 0; i < 16; i++) r[i] = t[i];
+  }
+}
+
 /* Fetches the cache line that holds p; PREFETCH_WRITE when it will be stored to. */
 #define PREFETCH(p) __builtin_prefetch((p), 0, 3)
 #define PREFETCH_WRITE(p) __builtin_prefetch((p), 1, 3)
