@@ -88,7 +88,9 @@ class Attention:
 
         return Contender("torch.compile" if compiled else "torch", step, state)
 
-    def run(self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15) -> common.Row:
+    def run(
+        self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15, quantile: float = 0.5
+    ) -> common.Row:
         contenders = [self.target()]
         if serial:
             contenders.append(self.target(1, "one thread"))
@@ -100,7 +102,9 @@ class Attention:
         # Six contractions over the pairs of a query and a key that it sees.
         pairs = self.positions * (self.positions + 1) // 2
         flops = BATCH * HEADS * pairs * FEATURES * 2 * 6
-        return common.Row(self.name, common.measure(contenders, rounds), flops / common.PEAK, difference)
+        return common.Row(
+            self.name, common.measure(contenders, rounds, quantile=quantile), flops / common.PEAK, difference
+        )
 
 
 def workload() -> Attention:

@@ -141,7 +141,9 @@ class BundleAdjustment:
         label = f"torch.compile {name}" if compiled else f"torch {name}"
         return Contender(label, step, lambda: self.parts(*(part.numpy() for part in held["now"])))
 
-    def run(self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15) -> common.Row:
+    def run(
+        self, compiled: bool = False, serial: bool = False, alone: bool = False, rounds: int = 15, quantile: float = 0.5
+    ) -> common.Row:
         contenders = [self.target()]
         if serial:
             contenders.append(self.target(1, "one thread"))
@@ -153,7 +155,10 @@ class BundleAdjustment:
         difference = common.check(contenders, {}, steps=2, rtol=self.rtol)
         # About 250 operations an observation; float64 has half the peak.
         return common.Row(
-            self.name, common.measure(contenders, rounds), OBSERVATIONS * 250 / (common.PEAK / 2), difference
+            self.name,
+            common.measure(contenders, rounds, quantile=quantile),
+            OBSERVATIONS * 250 / (common.PEAK / 2),
+            difference,
         )
 
 
