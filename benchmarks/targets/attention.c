@@ -56,10 +56,6 @@ typedef struct {
   workspace *ws;
 } task;
 
-/* Interleaves the low or the high halves of two vectors. */
-#define LOW_HALVES(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define HIGH_HALVES(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-
 /* acc[8, 16 vectors] += a[8, begin to end-1] b[begin to end-1, 16 vectors] */
 INLINE void tile_add(vf acc[TILE][2], int vectors, const float *a, int64_t row_stride, int64_t depth_stride,
                      const float *b, int64_t begin, int64_t end) {
@@ -93,25 +89,16 @@ INLINE void tile_store(float out[TILE][32], vf acc[TILE][2]) {
   }
 }
 
-/* columns[f][i] = factor * x[i, f].  Interleaving row i with row i + 8 four times over transposes 16 rows of 16. */
-INLINE void transpose(float columns[FEATURES][QUERIES], const float *x, float factor) {
+/* columns[f][i] = factor * x[i, f] */
+INLINE void transpose_block(float columns[FEATURES][QUERIES], const float *x, float factor) {
   for (int64_t i0 = 0; i0 < QUERIES; i0 += LANES)
     for (int64_t f0 = 0; f0 < FEATURES; f0 += LANES) {
-      vf a[LANES], b[LANES];
+      vf square[LANES];
       UNROLL(16)
-      for (int i = 0; i < LANES; i++) a[i] = load(x + (i0 + i) * FEATURES + f0) * splat(factor);
-      UNROLL(4)
-      for (int round = 0; round < 4; round++) {
-        UNROLL(8)
-        for (int i = 0; i < LANES / 2; i++) {
-          b[2 * i] = LOW_HALVES(a[i], a[i + LANES / 2]);
-          b[2 * i + 1] = HIGH_HALVES(a[i], a[i + LANES / 2]);
-        }
-        UNROLL(16)
-        for (int i = 0; i < LANES; i++) a[i] = b[i];
-      }
+      for (int i = 0; i < LANES; i++) square[i] = load(x + (i0 + i) * FEATURES + f0) * splat(factor);
+      transpose(square);
       UNROLL(16)
-      for (int f = 0; f < LANES; f++) store(columns[f0 + f] + i0, a[f]);
+      for (int f = 0; f < LANES; f++) store(columns[f0 + f] + i0, square[f]);
     }
 }
 
@@ -209,7 +196,7 @@ INLINE void key_tile(float x[TILE][FEATURES], float pair[TILE][QUERIES], const f
 INLINE void backward(scratch *w, const float q[POSITIONS][FEATURES], const float k[POSITIONS][FEATURES],
                      const float v[POSITIONS][FEATURES], int64_t q0, const float *inverse,
                      float dq[POSITIONS][FEATURES], float dk[POSITIONS][FEATURES], float dv[POSITIONS][FEATURES]) {
-  transpose(w->columns, w->dout[0], 1.0f);
+  transpose_block(w->columns, w->dout[0], 1.0f);
   for (int64_t n0 = 0; n0 < q0 + QUERIES; n0 += TILE) pair_tile(w->ds + n0, v[n0], w->columns, n0, q0);
   for (int64_t i = 0; i < QUERIES; i += LANES) {
     vf mean = {0};
@@ -243,7 +230,7 @@ static void both(const void *argument, int64_t begin, int64_t end, int32_t worke
     memset(dv, 0, sizeof *dv);
     for (int64_t q0 = 0; q0 < POSITIONS; q0 += QUERIES) {
       float maximum_of[QUERIES] ALIGNED, sum[QUERIES] ALIGNED, inverse[QUERIES] ALIGNED;
-      transpose(w->columns, (*q)[q0], SCALE);
+      transpose_block(w->columns, (*q)[q0], SCALE);
       scores(w, *k, q0, maximum_of);
       exponentials(w, q0, maximum_of, sum);
       inverses(inverse, sum);
@@ -266,7 +253,7 @@ static void forward_only(const void *argument, int64_t begin, int64_t end, int32
     const rows *q = (const rows *)args->q + head, *k = (const rows *)args->k + head, *v = (const rows *)args->v + head;
     for (int64_t q0 = 0; q0 < POSITIONS; q0 += QUERIES) {
       float inverse[QUERIES] ALIGNED;
-      transpose(w->columns, (*q)[q0], SCALE);
+      transpose_block(w->columns, (*q)[q0], SCALE);
       scores(w, *k, q0, ws->maximum[head] + q0);
       exponentials(w, q0, ws->maximum[head] + q0, ws->sum[head] + q0);
       inverses(inverse, ws->sum[head] + q0);
@@ -294,7 +281,7 @@ static void backward_only(const void *argument, int64_t begin, int64_t end, int3
     for (int64_t q0 = 0; q0 < POSITIONS; q0 += QUERIES) {
       float inverse[QUERIES] ALIGNED;
       inverses(inverse, ws->sum[head] + q0);
-      transpose(w->columns, (*q)[q0], SCALE);
+      transpose_block(w->columns, (*q)[q0], SCALE);
       for (int64_t n0 = 0; n0 < q0 + QUERIES; n0 += TILE) {
         pair_tile(w->e + n0, (*k)[n0], w->columns, n0, q0);
         for (int64_t i = first_vector(n0, q0); i < QUERIES; i += LANES) {

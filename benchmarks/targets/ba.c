@@ -95,7 +95,7 @@ INLINE void cross(vd r[3], const vd a[3], const vd b[3]) {
 /* Eight rows of eight become eight columns: interleaving row i with row i + 4 three times over. */
 #define LOW_HALVES(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define HIGH_HALVES(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-INLINE void transpose(vd a[WIDTH]) {
+INLINE void transpose8(vd a[WIDTH]) {
   vd b[WIDTH];
   UNROLL(3)
   for (int round = 0; round < 3; round++) {
@@ -176,8 +176,8 @@ static void group(const task *task, const double *weights, const double *feature
   }
   UNROLL(3)
   for (int i = 0; i < 3; i++) p[i] = (vd){x[0][i], x[1][i], x[2][i], x[3][i], x[4][i], x[5][i], x[6][i], x[7][i]};
-  transpose(m);
-  transpose(m + WIDTH);
+  transpose8(m);
+  transpose8(m + WIDTH);
   vd first = load8(features), second = load8(features + WIDTH), w = load8(weights);
   vd feature0 = __builtin_shufflevector(first, second, 0, 2, 4, 6, 8, 10, 12, 14);
   vd feature1 = __builtin_shufflevector(first, second, 1, 3, 5, 7, 9, 11, 13, 15);
@@ -219,7 +219,7 @@ static void group(const task *task, const double *weights, const double *feature
     vd square[WIDTH];
     UNROLL(8)
     for (int i = 0; i < WIDTH; i++) square[i] = j[c + i];
-    transpose(square);
+    transpose8(square);
     UNROLL(8)
     for (int i = 0; i < WIDTH; i++) store8(jacobian + i * OUTPUTS + c, square[i]);
   }
