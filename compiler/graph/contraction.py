@@ -89,6 +89,17 @@ def _evaluate(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     return np.asarray(np.einsum(*operands, list(range(n_out)), optimize=True), arrays[0].dtype)
 
 
+def _bounded(label: int, node: Node) -> bool:
+    """Whether a label that is solved for stays within its extent: an axis of the cotangent or an operand is just it."""
+    if label < node["n_out"]:
+        return True
+    return any(
+        axis == plain(label) and n == node["extents"][label]
+        for operand, axes in zip(node.inputs, (node["a_map"], node["b_map"]), strict=True)
+        for axis, n in zip(axes, operand.shape, strict=True)
+    )
+
+
 def _transpose(node: Node, g: Node, wrt: int) -> Node:
     """The contraction of the cotangent with the other operand that gives the cotangent of operand `wrt`.
 
@@ -106,11 +117,11 @@ def _transpose(node: Node, g: Node, wrt: int) -> Node:
             uses[label] = uses.get(label, 0) + 1
     solved: dict[int, tuple[tuple[tuple[Any, int], ...], Extent, int]] = {}
     for axis, (terms, offset, divisor) in enumerate(mine):
-        # Outputs first: what remains to be summed is then the kernel, not the image.
-        candidates = [t for t in terms if uses[t[0]] == 1 and t[1] > 0]
+        # Labels of the result first: what remains to be summed is then the kernel, not the image.
+        candidates = [t for t in terms if uses[t[0]] == 1 and t[1] > 0 and _bounded(t[0], node)]
         if not candidates:
             raise ShapeError("contraction: this index map has no transpose")
-        label, coefficient = min(candidates, key=lambda t: (t[1], t[0]))
+        label, coefficient = min(candidates, key=lambda t: (t[0] >= n_out, t[1], t[0]))
         rest = tuple((l, -c) for l, c in terms if l != label)
         solved[label] = ((((("x", axis)), divisor), *rest), sizes.mul(offset, -1), coefficient)
     remaining = [k for k in range(len(extents)) if k not in solved]
@@ -177,7 +188,7 @@ register(
         _infer,
         attrs=("extents", "n_out", "a_map", "b_map"),
         evaluate=_evaluate,
-        vjp=lambda node, g: (_transpose(node, g, 0), _transpose(node, g, 1)),
+        vjp=lambda node, g: (lambda: _transpose(node, g, 0), lambda: _transpose(node, g, 1)),
         combine="add",
     )
 )

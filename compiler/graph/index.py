@@ -278,7 +278,30 @@ def linear(index: Sequence[Index], shape: Shape) -> Index:
     for i, extent in zip(reversed(index), reversed(shape), strict=True):
         total = add(total, scale(i, stride))
         stride = sizes.mul(extent, stride)  # type: ignore[assignment]
-    return total
+    return rejoin(total)
+
+
+def rejoin(a: Index) -> Index:
+    """Puts quotients and remainders of one index together again: n·(i // n) + i % n is i."""
+    if sum(isinstance(atom, (Quotient, Remainder)) for atom, _ in a.terms) < 2:
+        return a
+    parts = dict(a.terms)
+    for atom, c in a.terms:
+        if not isinstance(atom, Remainder) or atom not in parts:
+            continue
+        whole = Quotient(*atom.key)
+        if whole in parts and parts[whole] == sizes.mul(c, atom.key[1]):
+            del parts[whole], parts[atom]
+            return rejoin(add(Index(parts.items(), a.const), scale(atom.key[0], c)))
+    return a
+
+
+def linear_strides(index: Sequence[Index], strides: Sequence[Extent]) -> Index:
+    """Offset of an element in memory with the given strides."""
+    total = ZERO
+    for i, stride in zip(index, strides, strict=True):
+        total = add(total, scale(i, stride))
+    return rejoin(total)
 
 
 def unflatten(offset: Index, shape: Shape) -> tuple[Index, ...]:

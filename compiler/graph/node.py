@@ -62,16 +62,18 @@ class Node:
 class Token:
     """The identity of a leaf. Leaves with different tokens are never merged.
 
-    Leaves pickled together keep their identity among each other; what is loaded is a new leaf with its own storage.
+    `requires_grad` puts the leaf into the default set of those that are differentiated by. Leaves pickled together
+    keep their identity among each other; what is loaded is a new leaf with its own storage.
     """
 
-    __slots__ = ("name", "number", "storage")
+    __slots__ = ("name", "number", "requires_grad", "storage")
 
-    def __init__(self, name: str, storage: Any = None) -> None:
+    def __init__(self, name: str, storage: Any = None, requires_grad: bool = False) -> None:
         self.name, self.storage, self.number = name, storage, next(_tokens)
+        self.requires_grad = requires_grad
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Token, (self.name, self.storage))
+        return (Token, (self.name, self.storage, self.requires_grad))
 
     def __repr__(self) -> str:
         return self.name
@@ -106,6 +108,9 @@ class Literal:
         return isinstance(other, Literal) and self._key == other._key
 
 
+Cotangent = Node | Callable[[], Node] | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Op:
     """The single declaration of a primitive.
@@ -115,7 +120,7 @@ class Op:
     infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
     evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy
     partials    elementwise: (inputs…, output) → one partial per input (see `derivative`)
-    vjp         others: (node, cotangent) → one cotangent or None per input
+    vjp         others: (node, cotangent) → per input one cotangent, a function that makes it, or None
     access      structural: (node, output index) → the accesses that make it up
     lanes       elementwise: the C function over lanes, as named in the lane library
     combine     reduction: the name of the combining operation
@@ -130,7 +135,7 @@ class Op:
     attrs: tuple[str, ...] = ()
     evaluate: Callable[..., Any] | None = None
     partials: Callable[..., Sequence[Any]] | None = None
-    vjp: Callable[[Node, Node], Sequence[Node | None]] | None = None
+    vjp: Callable[[Node, Node], Sequence[Cotangent]] | None = None
     access: Callable[[Node, tuple[Index, ...]], list[Access]] | None = None
     lanes: str | None = None
     combine: str | None = None
@@ -191,7 +196,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
     node = object.__new__(Node)
     node.op, node.inputs, node.attrs = op, inputs, attrs
     node.shape, node.dtype = shape, dtype
-    node.sites, node.stems_from = here, None
+    node.sites, node.stems_from = here, sites.stem()
     with _lock:
         return _interned.setdefault(key, node)
 

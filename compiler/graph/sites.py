@@ -7,7 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .node import Node
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The package may be installed in one folder or mapped from three beside each other.
@@ -43,6 +46,7 @@ def relative(path: str) -> str:
 class _State(threading.local):
     sites: tuple[Site, ...] | None = None
     scope: str = ""
+    stem: Node | None = None
 
 
 _state = _State()
@@ -58,22 +62,28 @@ def here() -> tuple[Site, ...]:
     return (Site(frame.f_code.co_filename, frame.f_lineno, _state.scope),)
 
 
+def stem() -> Node | None:
+    """The node whose derivative is being built, see `at`."""
+    return _state.stem
+
+
 class at:
-    """Gives nodes made inside the block the sites of the node that they stem from.
+    """Gives nodes made inside the block the sites of the node that they stem from, and that node as their stem.
 
     A class, since passes enter it once a node and a generator costs five times as much.
     """
 
-    __slots__ = ("before", "found")
+    __slots__ = ("before", "found", "stem")
 
-    def __init__(self, found: tuple[Site, ...]) -> None:
-        self.found = found
+    def __init__(self, found: tuple[Site, ...], stem: Node | None = None) -> None:
+        self.found, self.stem = found, stem
 
     def __enter__(self) -> None:
-        self.before, _state.sites = _state.sites, self.found
+        self.before = _state.sites, _state.stem
+        _state.sites, _state.stem = self.found, self.stem
 
     def __exit__(self, *error: object) -> None:
-        _state.sites = self.before
+        _state.sites, _state.stem = self.before
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""Reverse mode: appends to the graph the nodes that compute cotangents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import GradientError
+from ..graph import build as b
+from ..graph import dtypes, sites
+from ..graph.node import Node, describe, toposort
+from .masks import Cotangent, chosen, keeps_zero, only_moves, total
+
+
+def _carries(node: Node) -> bool:
+    """Whether a derivative can pass through a node of this kind and type."""
+    if node.op.name == "stop_gradient":
+        return False
+    kinds = node.dtype if isinstance(node.dtype, tuple) else (node.dtype,)
+    return any(dtypes.is_float(d) for d in kinds)
+
+
+def between(ys: Sequence[Node], xs: Sequence[Node]) -> list[Node]:
+    """The nodes that lie on a differentiable path from some x to some y, operands first."""
+    sources = set(xs)
+    active: set[Node] = set()
+    order = []
+    for node in toposort(ys):
+        if node in sources or (_carries(node) and any(i in active for i in node.inputs)):
+            active.add(node)
+            order.append(node)
+    return order
+
+
+def vjp(ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+    """The cotangent of every x for cotangents of every y; None where no y depends on it.
+
+    Contributions to one node are added one after the other, its last user in topological order first. Nodes made
+    for a forward node carry its sites and name it as `stems_from`.
+    """
+    active = between(ys, xs)
+    known = set(active)
+    pending: dict[Node, list[Cotangent]] = {}
+    for y, seed in zip(ys, cotangents, strict=True):
+        if y in known:
+            pending.setdefault(y, []).append(Cotangent(seed))
+    wanted = set(xs)
+    found: dict[Node, Node] = {}
+    for node in reversed(active):
+        parts = pending.pop(node, None)
+        if parts is None:
+            continue
+        with sites.at(node.sites, node):
+            g = total(parts)
+            if node in wanted:
+                found[node] = g.settled()
+            if any(i in known for i in node.inputs):
+                for operand, part in pull(node, g, known):
+                    pending.setdefault(operand, []).append(part)
+    return [found.get(x) for x in xs]
+
+
+def pull(node: Node, g: Cotangent, wanted: set[Node]) -> Iterator[tuple[Node, Cotangent]]:
+    """The wanted inputs of a node, each with the cotangent that it gets from the node's own."""
+    positions = [k for k, i in enumerate(node.inputs) if i in wanted]
+    if node.op.partials is not None:
+        partials = node.op.partials(*node.inputs, node)
+        for k in positions:
+            value = _apply(partials[k], g.value)
+            if value is None:
+                continue
+            if node.op.name == "where":
+                yield node.inputs[k], chosen(node, k, g, value)
+            else:
+                dirty = bool(g.masks) and (g.dirty or not keeps_zero(value, g.value))
+                yield node.inputs[k], Cotangent(value, g.masks, dirty)
+        return
+    if node.op.vjp is None:
+        raise GradientError(f"{node.op.name} has no derivative: {describe(node)}")
+    moves = only_moves(node)
+    passes = moves or node.op.name in ("cast", "broadcast")
+    parts = node.op.vjp(node, g.value if moves else g.settled())
+    for k in positions:
+        # Rules may give a function instead of a node, so that nothing is built for operands that need nothing.
+        part = parts[k]
+        value = part() if callable(part) else part
+        if value is None:
+            continue
+        masks = g.masks if node.op.name == "cast" else tuple(m.through(node, k) for m in g.masks) if passes else ()
+        yield node.inputs[k], Cotangent(value, masks, g.dirty and moves)
+
+
+def _apply(partial: Any, g: Node) -> Node | None:
+    if partial is None or not isinstance(partial, Node):
+        return None if partial is None else partial(g)
+    return partial if b.constant_value(g) == 1 else b.mul(g, partial)

@@ -1,0 +1,119 @@
+"""The softmax family and activations, written in terms of primitives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import DTypeError, GraphError
+from ..graph import build as b
+from ..graph import dtypes, sizes
+from ..graph.dtypes import FLOAT32, INT64
+from . import arithmetic as ar
+from . import reducing as rd
+from .array import Array
+from .explain import complain
+from .lift import as_array, axes_of, wrap
+from .shaping import expand_dims
+
+_INFINITY = float("inf")
+
+
+def _floating(x: Any) -> Array:
+    x = as_array(x)
+    return x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
+
+
+def shifted(x: Array, axis: Any) -> tuple[Array, Array, Array]:
+    """(x - m, m, rows that are all −inf), with m the maximum over the axis, kept, and 0 for such rows.
+
+    What is computed from the result does not depend on m, so no derivative passes through it.
+    """
+    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    dead = ar.equal(top, -_INFINITY)
+    shift = ar.where(dead, 0, top)
+    return ar.subtract(x, shift), shift, dead
+
+
+def softmax(x: Any, axis: Any = -1) -> Array:
+    """exp(x) / Σ exp(x) over the axis. Rows of −inf give zeros, with zero derivative."""
+    d, _, dead = shifted(_floating(x), axis)
+    e = ar.exp(d)
+    return ar.divide(e, ar.where(dead, 1, rd.sum(e, axis, keepdims=True)))
+
+
+def log_softmax(x: Any, axis: Any = -1) -> Array:
+    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf."""
+    d, _, dead = shifted(_floating(x), axis)
+    total = rd.sum(ar.exp(d), axis, keepdims=True)
+    return ar.subtract(d, ar.log(ar.where(dead, 1, total)))
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
+    """log Σ exp(x) over axes. Rows of −inf give −inf, with zero derivative; a +inf gives +inf."""
+    x = _floating(x)
+    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    shift = ar.where(ar.isfinite(top), top, 0)
+    total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
+    dead = ar.equal(top, -_INFINITY)
+    result = ar.where(dead, -_INFINITY, ar.add(ar.log(ar.where(dead, 1, total)), shift))
+    if keepdims:
+        return result
+    axes = axes_of("logsumexp", axis, x)
+    return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
+
+
+def gelu(x: object, approximate: str = "none") -> Array:
+    """The Gaussian error linear unit; `approximate="tanh"` is the usual approximation by a tanh."""
+    x = _floating(x)
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return ar.multiply(0.5 * x, 1 + ar.tanh(inner))
+    if approximate == "none":
+        raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)
+    raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
+
+
+def silu(x: Any) -> Array:
+    """x · sigmoid(x)."""
+    x = _floating(x)
+    return ar.multiply(x, ar.sigmoid(x))
+
+
+def softplus(x: Any) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    x = _floating(x)
+    # log1p by hand: below the resolution of 1 + e the logarithm is e itself.
+    positive = ar.greater(x, 0)
+    magnitude = ar.where(positive, ar.negative(x), x)
+    e = ar.exp(magnitude)
+    whole = ar.add(e, 1)
+    small = ar.equal(whole, 1)
+    tail = ar.where(small, e, ar.log(ar.where(small, 1, whole)))
+    return ar.add(ar.where(positive, x, 0), tail)
+
+
+def leaky_relu(x: Any, slope: float = 0.01) -> Array:
+    """x where positive, else slope · x."""
+    x = _floating(x)
+    return ar.where(ar.greater(x, 0), x, ar.multiply(slope, x))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Array:
+    """x where positive, else alpha · (exp(x) - 1)."""
+    x = _floating(x)
+    positive = ar.greater(x, 0)
+    return ar.where(positive, x, alpha * (ar.exp(ar.where(positive, 0, x)) - 1))
+
+
+def one_hot(i: Any, n: Any, axis: int = -1, dtype: Any = "float32") -> Array:
+    """1 at position i of a new axis of extent n, 0 elsewhere; all 0 for an i outside 0 … n - 1."""
+    i = as_array(i)
+    if not dtypes.is_integer(i.dtype):
+        raise complain(DTypeError, f"one_hot: indices must be integers, got {i.dtype}", i)
+    wide = expand_dims(ar.astype(i, INT64), axis)
+    k = axis % wide.ndim
+    (extent,) = sizes.as_shape((n,))
+    shape = tuple(extent if a == k else m for a, m in enumerate(wide.shape))
+    ramp = wrap(b.iota(shape, k))
+    return ar.astype(ar.equal(wide, ramp), dtype)

@@ -1,0 +1,79 @@
+"""Functions written in terms of primitives, against central differences to second order."""
+
+from __future__ import annotations
+
+import adjoint as ad
+import numpy as np
+import pytest
+
+RNG = np.random.default_rng(11)
+A, B = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2))
+P = RNG.uniform(0.3, 2, (3, 4))
+LABELS = ad.constant(np.array([1, 3, 0]))
+
+CASES = {
+    "matmul": (lambda x, y: x @ y, A, B),
+    "matmul batched": (lambda x, y: x @ y, RNG.standard_normal((2, 3, 4)), RNG.standard_normal((2, 4, 2))),
+    "matmul broadcast": (lambda x, y: x @ y, RNG.standard_normal((2, 1, 3, 4)), RNG.standard_normal((5, 4, 2))),
+    "matmul vector": (lambda x, y: (x @ y) ** 2, A, RNG.standard_normal(4)),
+    "tensordot": (lambda x, y: ad.tensordot(x, y, ([0, 1], [1, 0])) ** 2, A, A.T),
+    "einsum": (lambda x, y: ad.einsum("bij,bkj->kbi", x, y), RNG.standard_normal((2, 3, 4)), RNG.random((2, 5, 4))),
+    "softmax": (lambda x: ad.softmax(x), A),
+    "softmax 0": (lambda x: ad.softmax(x, 0), A),
+    "log_softmax": (lambda x: ad.log_softmax(x), A),
+    "logsumexp": (lambda x: ad.logsumexp(x, 1), A),
+    "gelu": (lambda x: ad.gelu(x, "tanh"), A),
+    "silu": (ad.silu, A),
+    "softplus": (ad.softplus, A),
+    "elu": (ad.elu, A),
+    "std": (lambda x: ad.std(x, 1, correction=1), A),
+    "var": (lambda x: ad.var(x), A),
+    "vector_norm": (lambda x: ad.vector_norm(x, 0), A),
+    "mean": (lambda x: ad.mean(x, 0) ** 2, A),
+    "power": (lambda x, y: x**y, P, A),
+    "integer power": (lambda x: x**7, A),
+    "remainder": (lambda x: (x % 0.7) ** 2, P),
+    "clip": (lambda x: ad.clip(x, 0.5, 1.5) ** 2, P),
+    "min": (lambda x: ad.min(x, 1) ** 2, A),
+    "index": (lambda x: x[::-2, [2, 0, 2]] ** 2, A),
+    "index pairs": (lambda x: x[[0, 2, 2], [1, 3, 3]] ** 2, A),
+    "pad flip roll": (lambda x: ad.roll(ad.flip(ad.pad(x, 1), 0), 2, 1) ** 2, A),
+    "layer_norm": (lambda x, s, c: ad.nn.layer_norm(x, s, c), A, RNG.random(4), RNG.random(4)),
+    "cross_entropy": (lambda x: ad.nn.cross_entropy(x, LABELS), A),
+    "cross_entropy axis": (lambda x: ad.nn.cross_entropy(x, LABELS, axis=0), A.T),
+    "bce": (lambda x: ad.nn.binary_cross_entropy_with_logits(x, (A > 0).astype("d")), A),
+    "attention": (
+        lambda q, k, v: ad.nn.scaled_dot_product_attention(q, k, v, is_causal=True),
+        *(RNG.standard_normal((2, 3, 4)) for _ in range(3)),
+    ),
+    "embedding": (lambda w: ad.nn.embedding(LABELS, w) ** 2, RNG.standard_normal((4, 2))),
+    "max_pool2d": (lambda x: ad.nn.max_pool2d(x, 2) ** 2, RNG.permutation(50).reshape(1, 2, 5, 5) / 7.0),
+    "max_pool2d overlap": (
+        lambda x: ad.nn.max_pool2d(x, 3, stride=2, padding=1) ** 2,
+        RNG.permutation(50).reshape(1, 2, 5, 5) / 7.0,
+    ),
+    "avg_pool2d": (lambda x: ad.nn.avg_pool2d(x, (2, 3)) ** 2, RNG.standard_normal((1, 2, 5, 6))),
+    "avg_pool2d overlap": (lambda x: ad.nn.avg_pool2d(x, 3, 2, 1) ** 2, RNG.standard_normal((1, 2, 5, 5))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_composed(name, check):
+    fn, *arrays = CASES[name]
+    check(fn, *arrays)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1, (2, 1)])
+@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
+def test_conv2d(stride, padding, dilation, groups, check):
+    x = RNG.standard_normal((2, 4, 7, 6))
+    w = RNG.standard_normal((2, 4 // groups, 3, 2))
+    check(lambda a, c: ad.nn.conv2d(a, c, None, stride, padding, dilation, groups), x, w, order=3)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(4, 2), (2, 4), (6, 4), (4, 6)])
+def test_conv2d_of_common_factors(stride, dilation, check):
+    x, w = RNG.standard_normal((1, 1, 15, 1)), RNG.standard_normal((1, 1, 3, 1))
+    check(lambda a, c: ad.nn.conv2d(a, c, None, (stride, 1), (2, 0), (dilation, 1)), x, w, order=3)
