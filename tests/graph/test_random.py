@@ -45,7 +45,8 @@ def test_keys_do_not_depend_on_the_process() -> None:
     expected = " ".join(canonical_key(random_case(k).program, {}) for k in range(10))
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tests)}
-        found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert found.stdout.strip() == expected
 
 
