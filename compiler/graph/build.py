@@ -13,7 +13,8 @@ import numpy as np
 
 from . import dtypes, sizes
 from .dtypes import DType
-from .node import Node, make
+from .node import Node
+from .node import make as make
 from .sizes import Extent, Shape
 
 Operand = Node | float | int | bool

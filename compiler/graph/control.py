@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import GradientError, ShapeError
@@ -22,6 +22,34 @@ class Body:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Body) and (self.params, self.outputs) == (other.params, other.outputs)
+
+
+def bodies(node: Node) -> tuple[Body, ...]:
+    """The inner graphs of a loop, none for other nodes."""
+    if node.op.kind != "control":
+        return ()
+    return tuple(a for a in node.attrs if isinstance(a, Body))
+
+
+def toposort_deep(roots: Iterable[Node]) -> list[Node]:
+    """Like `toposort`, with the nodes of inner graphs (parameters first) ahead of the loop that holds them."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        stack.append((node, True))
+        if node.op.kind == "control":
+            for body in reversed(bodies(node)):
+                stack.extend((i, False) for i in reversed((*body.params, *body.outputs)) if i not in seen)
+        stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
+    return order
 
 
 def _scan_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -180,7 +180,7 @@ elementwise(
 elementwise(
     "fma",
     3,
-    lambda x, z, w: (x.astype(np.float64) * z + w).astype(x.dtype) if x.dtype == np.float32 else _fma64(x, z, w),
+    lambda x, z, w: _fma32(x, z, w) if x.dtype == np.float32 else _fma64(x, z, w),
     lambda x, z, w, y: (z, x, _one),
     kinds="f",
     cost=1,
@@ -213,7 +213,8 @@ elementwise(
     "relu",
     1,
     lambda x: np.where(x < 0, np.zeros_like(x), x),
-    lambda x, y: (lambda t: b.where(b.less(b.zeros_like(x), x), t, 0),),
+    # In terms of the output, which others read anyway: the input need not be kept.
+    lambda x, y: (lambda t: b.where(b.less(b.zeros_like(y), y), t, 0),),
     samples=((0.2, 2),),
 )
 elementwise(
@@ -246,6 +247,18 @@ elementwise(
     kinds="fiub",
     samples=((-1, 1), (-2, 2), (-2, 2)),
 )
+
+
+def _fma32(x: Any, z: Any, w: Any) -> Any:
+    """Correctly rounded x·z + w: the double sum is rounded to odd, so that the second rounding cannot err."""
+    with np.errstate(all="ignore"):
+        product, w = x.astype(np.float64) * z, w.astype(np.float64)
+        total = product + w
+        back = total - product
+        error = (product - (total - back)) + (w - back)
+        even = np.asarray(total).view(np.int64) & 1 == 0
+        inexact = np.isfinite(total) & (error != 0) & even
+        return np.where(inexact, np.nextafter(total, np.copysign(np.inf, error)), total).astype(np.float32)
 
 
 def _fma64(x: Any, z: Any, w: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from . import sizes
 from .sizes import Extent, Shape
@@ -42,7 +42,7 @@ class _Atom:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._hash == other._hash and self.key == other.key  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._hash == other._hash and self.key == other.key
 
 
 class Quotient(_Atom):
@@ -81,7 +81,7 @@ class Lookup(_Atom):
         return f"{self.key[0]}[{', '.join(map(str, self.key[1]))}]"
 
 
-Atom = Union[IVar, Quotient, Remainder, Lookup]
+Atom = IVar | Quotient | Remainder | Lookup
 
 
 class Index:
@@ -207,7 +207,7 @@ def within(a: Index, size: Extent) -> bool:
     if found is None:
         return False
     low, high = found
-    if isinstance(low, int) and low < 0 or (not isinstance(low, int) and sizes.lower_bound(low) <= 0):
+    if (isinstance(low, int) and low < 0) or (not isinstance(low, int) and sizes.lower_bound(low) <= 0):
         return False
     gap = sizes.add(size, sizes.mul(high, -1))
     return (gap if isinstance(gap, int) else _positive(gap)) >= 1
@@ -255,12 +255,12 @@ def mod(a: Index, n: Extent) -> Index:
 
 def substitute(a: Index, values: dict[IVar, Index]) -> Index:
     """Replaces loop variables by indices, inside quotients, remainders and lookups too."""
-    if not any(isinstance(atom, IVar) and atom in values or not isinstance(atom, IVar) for atom, _ in a.terms):
+    if not any((isinstance(atom, IVar) and atom in values) or not isinstance(atom, IVar) for atom, _ in a.terms):
         return a
     total = Index((), a.const)
     for atom, c in a.terms:
         if isinstance(atom, IVar):
-            part = values.get(atom, None) or of(atom)
+            part = values.get(atom) or of(atom)
         elif isinstance(atom, Quotient):
             part = floordiv(substitute(atom.key[0], values), atom.key[1])
         elif isinstance(atom, Remainder):
@@ -278,7 +278,30 @@ def linear(index: Sequence[Index], shape: Shape) -> Index:
     for i, extent in zip(reversed(index), reversed(shape), strict=True):
         total = add(total, scale(i, stride))
         stride = sizes.mul(extent, stride)  # type: ignore[assignment]
-    return total
+    return rejoin(total)
+
+
+def rejoin(a: Index) -> Index:
+    """Puts quotients and remainders of one index together again: n·(i // n) + i % n is i."""
+    if sum(isinstance(atom, (Quotient, Remainder)) for atom, _ in a.terms) < 2:
+        return a
+    parts = dict(a.terms)
+    for atom, c in a.terms:
+        if not isinstance(atom, Remainder) or atom not in parts:
+            continue
+        whole = Quotient(*atom.key)
+        if whole in parts and parts[whole] == sizes.mul(c, atom.key[1]):
+            del parts[whole], parts[atom]
+            return rejoin(add(Index(parts.items(), a.const), scale(atom.key[0], c)))
+    return a
+
+
+def linear_strides(index: Sequence[Index], strides: Sequence[Extent]) -> Index:
+    """Offset of an element in memory with the given strides."""
+    total = ZERO
+    for i, stride in zip(index, strides, strict=True):
+        total = add(total, scale(i, stride))
+    return rejoin(total)
 
 
 def unflatten(offset: Index, shape: Shape) -> tuple[Index, ...]:
@@ -296,7 +319,22 @@ def reshape(index: Sequence[Index], source: Shape, target: Shape) -> tuple[Index
 
     Works on the smallest groups of adjacent axes with equal products, so that merged and split axes stay affine.
     """
+    if any(n == 0 for n in source):
+        # Nothing is ever read, and nothing can be divided by an extent of 0.
+        return (ZERO,) * len(source)
     result: list[Index] = []
+    for (i0, i), (j0, j) in reshape_groups(source, target):
+        if i - i0 == 1 and j - j0 == 1:
+            result.append(index[j0])
+        else:
+            offset = linear(index[j0:j], target[j0:j])
+            result.extend(unflatten(offset, source[i0:i]))
+    return tuple(result)
+
+
+def reshape_groups(source: Shape, target: Shape) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The smallest runs of adjacent axes that hold equally many elements, as (start, stop) in `source` and `target`."""
+    groups: list[tuple[tuple[int, int], tuple[int, int]]] = []
     i = j = 0
     while i < len(source) or j < len(target):
         i0, j0 = i, j
@@ -315,19 +353,15 @@ def reshape(index: Sequence[Index], source: Shape, target: Shape) -> tuple[Index
                 b, j = sizes.mul(b, target[j]), j + 1
             else:
                 a, i = sizes.mul(a, source[i]), i + 1
-        if i - i0 == 1 and j - j0 == 1:
-            result.append(index[j0])
-        else:
-            offset = linear(index[j0:j], target[j0:j])
-            result.extend(unflatten(offset, source[i0:i]))
-    return tuple(result)
+        groups.append(((i0, i), (j0, j)))
+    return groups
 
 
 def _smaller(a: Extent, b: Extent) -> bool | None:
     """Whether a is a proper factor of b (True), the other way round (False), or neither can be told (None)."""
     if isinstance(a, int) and isinstance(b, int):
         return a < b
-    if a != 0 and (isinstance(a, int) and a >= 1 or not isinstance(a, int)):
+    if a != 0 and ((isinstance(a, int) and a >= 1) or not isinstance(a, int)):
         q = sizes.floordiv(b, a)
         if sizes.mul(q, a) == b:
             return True

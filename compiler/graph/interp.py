@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 class _Current(threading.local):
-    dims: Mapping[Dim, int] = {}  # noqa: RUF012
+    dims: Mapping[Dim, int] = {}
 
 
 _current = _Current()
@@ -61,7 +61,8 @@ def _evaluate(outputs: Sequence[Node], leaves: Mapping[Node, Array], precision: 
     values: dict[Node, Any] = {}
     for node in order:
         if node in leaves:
-            value: Any = _widen(np.asarray(leaves[node], node.dtype), precision)
+            wanted = precision if precision is not None and is_float(node.dtype) else node.dtype
+            value: Any = np.asarray(leaves[node], wanted)
         else:
             evaluate_node = node.op.evaluate
             assert evaluate_node is not None, f"no value for {node!r}"

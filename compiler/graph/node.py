@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import struct
 import threading
@@ -46,16 +47,23 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op.name} {describe(self)}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        from .serial import dump_graph, load_graph
+    def __copy__(self) -> Node:
+        return self
 
-        return (load_graph, (dump_graph([self]), 0))
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .serial import flatten, restore_node
+
+        return (restore_node, flatten([self]).parts())
 
 
 class Token:
     """The identity of a leaf. Leaves with different tokens are never merged.
 
-    `requires_grad` puts the leaf into the default set of those that are differentiated by.
+    `requires_grad` puts the leaf into the default set of those that are differentiated by. Leaves pickled together
+    keep their identity among each other; what is loaded is a new leaf with its own storage.
     """
 
     __slots__ = ("name", "number", "requires_grad", "storage")
@@ -64,20 +72,34 @@ class Token:
         self.name, self.storage, self.number = name, storage, next(_tokens)
         self.requires_grad = requires_grad
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Token, (self.name, self.storage, self.requires_grad))
+
     def __repr__(self) -> str:
         return self.name
 
 
 class Literal:
-    """A constant array as an attribute: compared by dtype, shape and bytes; never written."""
+    """A constant array as an attribute: compared by dtype, shape and bytes; never written.
 
-    __slots__ = ("_key", "array")
+    `content` is the bytes themselves where they are few, else their digest, which tells apart as much and keeps
+    large constants from being held twice.
+    """
+
+    __slots__ = ("_key", "array", "content")
+    SMALL = 64
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         array = np.array(array, order="C")
         array.flags.writeable = False
         self.array = array
-        self._key = (array.dtype.str, array.shape, array.tobytes())
+        self.content = (
+            array.tobytes() if array.nbytes <= self.SMALL else hashlib.sha256(array.data).digest()
+        )
+        self._key = (array.dtype.str, array.shape, self.content)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Literal, (self.array,))
 
     def __hash__(self) -> int:
         return hash(self._key)
@@ -147,6 +169,11 @@ def attribute_key(value: Any) -> Any:
     if isinstance(value, (int, str, bool)) or value is None:
         return (type(value).__name__, value)
     return value
+
+
+def find(op: Op, inputs: Iterable[Node], attrs: Iterable[Any]) -> Node | None:
+    """The node of this operation, inputs and attributes if it exists."""
+    return _interned.get((op.name, tuple(map(id, inputs)), tuple(map(attribute_key, attrs))))
 
 
 def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:

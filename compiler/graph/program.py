@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .node import Node, toposort
 
@@ -29,6 +30,11 @@ class Program:
     def variables(self) -> tuple[Node, ...]:
         reached = [n for n in toposort(self.roots) if n.op.name == "variable"]
         return tuple(dict.fromkeys([*reached, *(v for v, _ in self.updates)]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .serial import flatten_program, restore_program
+
+        return (restore_program, flatten_program(self))
 
     def replaced(self, values: Mapping[Node, Node]) -> Program:
         """The program with its roots exchanged for what `values` gives; itself when nothing changes."""

@@ -76,7 +76,8 @@ register(
 
 def _argmax_evaluate(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     order = (*kept(node), *node["axes"])
-    moved = np.transpose(arrays[0], order).reshape(*shape, -1)
+    reduced = [arrays[0].shape[a] for a in node["axes"]]
+    moved = np.transpose(arrays[0], order).reshape(*shape, int(np.prod(reduced, dtype=np.int64)))
     return np.asarray(np.argmax(moved, axis=-1), np.int64)
 
 

@@ -67,15 +67,23 @@ def stem() -> Node | None:
     return _state.stem
 
 
-@contextmanager
-def at(found: tuple[Site, ...], stem: Node | None = None) -> Iterator[None]:
-    """Gives nodes made inside the block the sites of the node that they stem from, and that node as their stem."""
-    before = _state.sites, _state.stem
-    _state.sites, _state.stem = found, stem
-    try:
-        yield
-    finally:
-        _state.sites, _state.stem = before
+class at:
+    """Gives nodes made inside the block the sites of the node that they stem from, and that node as their stem.
+
+    A class, since passes enter it once a node and a generator costs five times as much.
+    """
+
+    __slots__ = ("before", "found", "stem")
+
+    def __init__(self, found: tuple[Site, ...], stem: Node | None = None) -> None:
+        self.found, self.stem = found, stem
+
+    def __enter__(self) -> None:
+        self.before = _state.sites, _state.stem
+        _state.sites, _state.stem = self.found, self.stem
+
+    def __exit__(self, *error: object) -> None:
+        _state.sites, _state.stem = self.before
 
 
 @contextmanager

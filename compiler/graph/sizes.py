@@ -17,9 +17,13 @@ _Monomial = tuple["Size", ...]
 
 
 class Size:
-    """A symbolic extent. Arithmetic with ints and other sizes gives extents in normal form."""
+    """A symbolic extent. Arithmetic with ints and other sizes gives extents in normal form.
 
-    __slots__ = ("__weakref__", "terms", "text")
+    `rank` sorts atoms: the text, with the bounds of dimensions that may share a name.
+    """
+
+    __slots__ = ("__weakref__", "rank", "terms", "text")
+    rank: str
     terms: tuple[tuple[_Monomial, int], ...]
     text: str
 
@@ -73,6 +77,7 @@ class Dim(Size):
         if found is None:
             found = object.__new__(cls)
             found.name, found.min, found.max, found.text = name, min, max, name
+            found.rank = f"{name} {min} {max}"
             found.terms = (((found,), 1),)
             cls._interned[key] = found
         return found
@@ -111,6 +116,10 @@ def _terms(x: Extent) -> tuple[tuple[_Monomial, int], ...]:
     return (((), x),) if x else ()
 
 
+def _rank(x: Extent) -> str:
+    return x.rank if isinstance(x, Size) else str(x)
+
+
 def _render(terms: tuple[tuple[_Monomial, int], ...]) -> str:
     parts = []
     for monomial, coefficient in terms:
@@ -128,7 +137,7 @@ def _from_terms(terms: Iterable[tuple[_Monomial, int]]) -> Extent:
     ordered = tuple(
         sorted(
             ((m, c) for m, c in total.items() if c),
-            key=lambda item: (-len(item[0]), [(a.text, getattr(a, "min", 0)) for a in item[0]]),
+            key=lambda item: (-len(item[0]), [a.rank for a in item[0]]),
         )
     )
     if not ordered:
@@ -146,6 +155,7 @@ def _from_terms(terms: Iterable[tuple[_Monomial, int]]) -> Extent:
         found.text = _render(ordered)
         if len(ordered) > 1 or ordered[0][1] < 0:
             found.text = f"({found.text})"
+        found.rank = " ".join(f"{c}*{'*'.join(a.rank for a in m)}" for m, c in ordered)
         _exprs[ordered] = found
     return found
 
@@ -160,7 +170,7 @@ def mul(a: Extent, b: Extent) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a * b
     return _from_terms(
-        (tuple(sorted(ma + mb, key=lambda s: s.text)), ca * cb) for ma, ca in _terms(a) for mb, cb in _terms(b)
+        (tuple(sorted(ma + mb, key=lambda s: s.rank)), ca * cb) for ma, ca in _terms(a) for mb, cb in _terms(b)
     )
 
 
@@ -200,6 +210,7 @@ def floordiv(a: Extent, b: Extent) -> Extent:
         found = object.__new__(FloorDiv)
         found.numerator, found.denominator = a, b
         found.text = f"({a} // {b})"
+        found.rank = f"({_rank(a)} // {_rank(b)})"
         found.terms = (((found,), 1),)
         _divisions[key] = found
     return found

@@ -17,7 +17,8 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
+    aligned: np.ndarray[Any, Any] = raw[start : start + nbytes].view(dtype).reshape(shape)
+    return aligned
 
 
 class Storage:
@@ -29,3 +30,6 @@ class Storage:
         self.array = aligned_empty(value.shape, value.dtype)
         self.array[...] = value
         self.id = next(_ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Storage, (self.array,))

@@ -1,0 +1,292 @@
+"""`ad.compile`: from handles to a compiled function. The one place, with the pipeline, that sees all rooms."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .artifact import Artifact, DimSpec, Param
+from .errors import AdjointError, CompileError, DTypeError, GraphError
+from .graph import sizes
+from .graph.node import Node
+from .graph.program import Program
+from .graph.serial import canonical_key, deserialize_program, serialize_program
+from .graph.storage import Storage
+from .lang.array import Array
+from .lang.lift import as_array
+from .runtime.callable import CompiledFunction
+from .runtime.signature import Signature
+
+VERSION = "0.1.0"
+STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
+BACKENDS = ("c", "numpy")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def compile(
+    inputs: Any,
+    outputs: Any = (),
+    updates: Mapping[Array, Any] | None = None,
+    *,
+    name: str = "function",
+    threads: int | None = None,
+    target: Any = None,
+    backend: str = "c",
+    options: Any = None,
+) -> CompiledFunction:
+    """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
+
+    inputs    an input or a sequence of inputs, in the order of the arguments
+    outputs   an array or a list, tuple or dict of arrays, nested at will; calls return the same structure
+    updates   variable → new value, of the variable's shape and dtype. All right-hand sides and outputs read the values
+              that variables have when the call begins.
+    name      of the C function: letters, digits and underscores
+    threads   most threads that a call uses; results never depend on it
+    target    "native" (default), the name of an ISA, or a `Target` record
+    backend   "c", or "numpy" to run the graph in the reference interpreter
+
+    Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C compiler.
+    """
+    program, structure = _program(inputs, outputs, updates, name)
+    if backend not in BACKENDS:
+        raise CompileError(f"compile: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    return _build(program, structure, threads, target, backend, options)
+
+
+def _build(
+    program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any
+) -> CompiledFunction:
+    storages = [v["token"].storage for v in program.variables]
+    written = frozenset(v["token"].storage.id for v, _ in program.updates)
+    if backend == "numpy":
+        from .graph.verify import verify_program
+
+        verify_program(program)
+        report = CompileReport(program, structure, threads, target, backend, options, None)
+        return CompiledFunction(
+            Interpreter(program), _signature(program, structure), storages=storages, written=written, report=report
+        )
+    from .runtime.binding import NativeLibrary
+    from .runtime.native import NativeExecutor
+    from .runtime.target import resolve_target
+
+    resolved = resolve_target(target)
+    artifact, path = _artifact(program, resolved, options)
+    report = CompileReport(program, structure, threads, resolved, backend, options, artifact)
+    executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
+    return CompiledFunction(
+        executor, Signature.of(artifact, structure), storages=storages, written=written, report=report
+    )
+
+
+def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Path]:
+    """The artifact and its library: from the cache, asked before any pass runs, or built."""
+    from .runtime.build import build_library
+    from .runtime.cache import Cache
+    from .runtime.serial import artifact_from_json, artifact_to_json
+    from .runtime.toolchain import find_toolchain
+
+    cache = Cache()
+    toolchain = find_toolchain(cache)
+    key = canonical_key(
+        program,
+        {"version": VERSION, "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
+    )
+    record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
+    if record is not None:
+        try:
+            artifact, library = artifact_from_json(record)
+        except ValueError:
+            library = None
+        found = cache.blob(library) if library is not None else None
+        if found is not None:
+            return artifact, found
+    from .pipeline import compile_program
+
+    artifact = compile_program(program, target, options).artifact
+    built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
+    cache.put_graph(key, artifact_to_json(artifact, built.name))
+    return artifact, built.path
+
+
+def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
+    given = [inputs] if isinstance(inputs, Array) else list(inputs)
+    for k, x in enumerate(given):
+        if not isinstance(x, Array) or x.node.op.name != "input":
+            what = x.describe() if isinstance(x, Array) else repr(x)
+            raise GraphError(f"compile: argument {k + 1} of `inputs` must be an ad.input, got {what}")
+    leaves: list[Node] = []
+
+    def number(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {k: number(v) for k, v in tree.items()}
+        if isinstance(tree, (list, tuple)):
+            return type(tree)([number(v) for v in tree])
+        leaves.append(as_array(tree).node)
+        return len(leaves) - 1
+
+    structure = number(outputs)
+    pairs = []
+    for variable, value in (updates or {}).items():
+        if not isinstance(variable, Array) or variable.node.op.name != "variable":
+            what = variable.describe() if isinstance(variable, Array) else repr(variable)
+            raise GraphError(f"compile: a key of `updates` must be an ad.variable, got {what}")
+        new = as_array(value).node
+        if new.shape != variable.node.shape:
+            raise sizes.ShapeError(
+                f'compile: the update of variable "{variable.name}" has shape {list(new.shape)}, '
+                f"the variable {list(variable.node.shape)}"
+            )
+        if new.dtype != variable.node.dtype:
+            raise DTypeError(
+                f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
+            )
+        pairs.append((variable.node, new))
+    return Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs)), structure
+
+
+def _signature(program: Program, structure: Any) -> Signature:
+    """The signature of a program that no artifact stands for."""
+
+    def param(name: str, role: str, node: Node) -> Param:
+        return Param(name, role, str(node.dtype), tuple(n if isinstance(n, int) else str(n) for n in node.shape), name)
+
+    dims: dict[sizes.Dim, None] = {}
+    for node in (*program.inputs, *program.outputs):
+        for extent in node.shape:
+            dims.update(dict.fromkeys(sizes.dims_of(extent)))
+    return Signature(
+        program.name,
+        tuple(param(n["token"].name, "input", n) for n in program.inputs),
+        tuple(param(f"out{k}", "output", n) for k, n in enumerate(program.outputs)),
+        tuple(DimSpec(d.name, d.min, d.max) for d in dims),
+        structure,
+    )
+
+
+class Interpreter:
+    """The executor of backend="numpy": the graph as the user wrote it, one NumPy call per node."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        dims: dict[sizes.Dim, None] = {}
+        for node in (*program.inputs, *program.outputs):
+            for extent in node.shape:
+                dims.update(dict.fromkeys(sizes.dims_of(extent)))
+        self.dims = list(dims)
+
+    def run(self, inputs: list[Any], outputs: list[Any], extents: list[int]) -> None:
+        from .graph.interp import evaluate
+
+        program = self.program
+        leaves = dict(zip(program.inputs, inputs, strict=True))
+        leaves.update({v: v["token"].storage.array for v in program.variables})
+        values = evaluate(program.roots, leaves, dict(zip(self.dims, extents, strict=True)))
+        values = [np.array(v) for v in values]
+        for buffer, value in zip(outputs, values, strict=False):
+            buffer[...] = value
+        for (variable, _), value in zip(program.updates, values[len(program.outputs) :], strict=True):
+            variable["token"].storage.array[...] = value
+
+
+class CompileReport:
+    """What can be told about a compilation. Texts are made when asked for, from the graph, never cached."""
+
+    def __init__(
+        self, program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any,
+        artifact: Artifact | None,
+    ) -> None:
+        self.program, self.structure, self.threads, self.target = program, structure, threads, target
+        self.backend, self.options, self.artifact = backend, options, artifact
+        self._compilation: Any = None
+
+    @property
+    def compilation(self) -> Any:
+        """All stages of the compilation, run again when the artifact came from the cache."""
+        if self._compilation is None:
+            from .pipeline import compile_program
+            from .runtime.target import resolve_target
+
+            self._compilation = compile_program(self.program, resolve_target(self.target), self.options)
+        return self._compilation
+
+    @property
+    def sites(self) -> Mapping[int, str]:
+        return _Sites(self)
+
+    def dump(self, stage: str = "graph") -> str:
+        """A stage as text: one of "graph", "adjoint", "optimized", "kernels", "memory", "c"."""
+        if stage not in STAGES:
+            raise AdjointError(f"dump: there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
+        if stage in ("graph", "adjoint"):
+            from .graph.pretty import dump_program
+
+            return dump_program(self.program, appended=stage == "adjoint")
+        if stage == "optimized":
+            from .graph.pretty import dump_program
+
+            return dump_program(self.compilation.optimized)
+        if stage == "c":
+            return "\n".join(u.text for u in (self.artifact or self.compilation.artifact).units)
+        from .lower.printer import memory_text, module_text
+
+        return (module_text if stage == "kernels" else memory_text)(self.compilation.module)
+
+    def export(self, directory: Any) -> Any:
+        """Writes the C, its header, a main program and a Makefile into a folder; returns the paths."""
+        from .codegen.export import export_files
+
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, text in export_files(self.artifact or self.compilation.artifact).items():
+            path = folder / name
+            path.write_text(text)
+            paths.append(path)
+        return paths
+
+    def reduce(self) -> Any:
+        """How a compiled function pickles: the graph and the options; loading compiles, usually from the cache."""
+        state = (serialize_program(self.program), self.structure, self.threads, self.target, self.backend, self.options)
+        return _load, state
+
+
+class _Sites(Mapping[int, str]):
+    """The site table, built from the live graph when a message first needs it."""
+
+    def __init__(self, report: CompileReport) -> None:
+        self.report = report
+        self._table: dict[int, str] | None = None
+
+    def _lines(self) -> dict[int, str]:
+        if self._table is None:
+            from .pipeline import site_numbers, site_table
+
+            optimized = self.report.compilation.optimized
+            self._table = site_table(site_numbers(self.report.program, optimized))
+        return self._table
+
+    def __getitem__(self, number: int) -> str:
+        return self._lines()[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._lines())
+
+    def __len__(self) -> int:
+        return len(self._lines())
+
+
+def _load(
+    data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Any
+) -> CompiledFunction:
+    return _build(deserialize_program(data), structure, threads, target, backend, options)
+
+
+__all__ = ["Callable", "CompiledFunction", "Sequence", "Storage", "compile"]

@@ -1,0 +1,167 @@
+"""The function that users call: lays out the workspace and runs the kernels in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..graph import index
+from ..graph.index import Index
+from ..graph.node import Node
+from ..graph.sizes import Dim
+from ..lower import memory as plan
+from ..lower.ir import Buf, Kernel, Run, ScanLoop, Step
+from ..lower.lowering import Module
+from .expr import ExprPrinter, Names
+from .kernel import Function
+from .types import memory
+
+if TYPE_CHECKING:
+    from .emit import Calls
+
+
+class EntryPrinter:
+    """Prints the body of the entry function of a module."""
+
+    def __init__(self, module: Module, calls: Calls, dims: list[Dim], sites: dict[Node, int]) -> None:
+        self.module, self.calls, self.dims = module, calls, dims
+        self.printer = ExprPrinter(Names(), {})
+        self.out: list[str] = []
+        self.parallel: dict[Function, None] = {}
+        self.number = {k: n for n, k in enumerate(module.kernels)}
+        self.prefix = ""
+        self.taken = 0
+
+    def lines(self) -> tuple[list[str], list[str], bool]:
+        """(statements, declarations that precede them, whether anything runs in chunks)."""
+        args = [*self.module.inputs, *self.module.variables, *self.module.outputs]
+        self.pointer: dict[Buf, str] = {b: f"args->{b.name}" for b in args}
+        setup = [f"const int64_t {d.name} = args->{d.name};" for d in self.dims]
+        layout = self.module.layout
+        if layout.offsets or layout.scratch_stride != 0:
+            setup.append("char *const arena = workspace;")
+        moving = self._moving(self.module.steps)
+        for buf, offset in sorted(layout.offsets.items(), key=lambda item: item[0].name):
+            shape = ", ".join(map(str, buf.shape))
+            const = "" if buf in moving else "const "
+            setup.append(
+                f"{memory(buf.dtype)} *{const}{buf.name} = ({memory(buf.dtype)} *)(void *)"
+                f"(arena + {self.printer.extent(offset)}); /* [{shape}] */"
+            )
+            self.pointer[buf] = buf.name
+        if layout.scratch_stride != 0:
+            setup.append(f"char *const scratch = arena + {self.printer.extent(layout.scratch)};")
+        self.steps(self.module.steps, 1)
+        for d in self.dims:
+            if not any(d.name in line for line in [*self.out, *setup[len(self.dims) :]]):
+                self.out.insert(0, f"  (void){d.name};")
+        return self.out, setup, bool(self.parallel)
+
+    def _moving(self, steps: list[Step]) -> set[Buf]:
+        """Carries of loops: their pointers swap."""
+        found: set[Buf] = set()
+        for step in steps:
+            if isinstance(step, ScanLoop):
+                found |= {b for _, current, following, _ in step.carries for b in (current, following)}
+                found |= self._moving(step.steps)
+        return found
+
+    def steps(self, steps: list[Step], indent: int) -> None:
+        for step in steps:
+            if isinstance(step, Run):
+                self.run(step.kernel, indent)
+            else:
+                self.loop(step, indent)
+
+    def run(self, kernel: Kernel, indent: int) -> None:
+        pad = "  " * indent
+        f = self.calls.of[kernel]
+        args = [self.pointer[b] for b in self.calls.buffers[kernel]]
+        args += [d.name for d in f.dims]
+        chunks = self.printer.extent(kernel.chunks)
+        number = self.number[kernel]
+        if kernel.chunks == 1 or kernel.serial:
+            if f.checks:
+                args.append("context")
+            if f.scratch:
+                args.append("scratch")
+            self.out.append(f"{pad}PROFILED({number}, {self.name_of(f)}({', '.join([*args, '0', chunks])}));")
+        else:
+            self.parallel[f] = None
+            if f.scratch:
+                args += ["scratch", self.printer.extent(self.module.layout.scratch_stride)]
+            self.out.append(f"{pad}{{")
+            self.out.append(f"{pad}  const struct {f.name}_task task = {{{', '.join(args)}}};")
+            self.out.append(f"{pad}  PROFILED({number}, run_chunks(context, {f.name}_chunks, &task, {chunks}));")
+            self.out.append(f"{pad}}}")
+        if kernel.checks:
+            self.out.append(f"{pad}if (context->status) return context->status;")
+
+    def name_of(self, f: Function) -> str:
+        from .emit import _split
+
+        several = len(_split(self.calls.functions)) > 1
+        return f"{self.module.name}_{f.name}" if several else f.name
+
+    def thunks(self) -> list[str]:
+        """The chunk functions behind `parallel_for`, each with the struct that carries its arguments."""
+        result = []
+        for f in self.parallel:
+            kernel = f.kernel
+            fields = []
+            args = []
+            for b in self.calls.buffers[kernel]:
+                const = "" if b in kernel.writes else "const "
+                fields.append(f"{const}{memory(b.dtype)} *{b.name};")
+                args.append(f"t->{b.name}")
+            for d in f.dims:
+                fields.append(f"int64_t {d.name};")
+                args.append(f"t->{d.name}")
+            if f.scratch:
+                fields += ["char *scratch;", "int64_t stride;"]
+                args.append("t->scratch + worker * t->stride")
+            args += ["begin", "end"]
+            unused = "" if f.scratch else "  (void)worker;\n"
+            result.append(
+                f"struct {f.name}_task {{\n  " + "\n  ".join(fields) + "\n};\n\n"
+                f"static void {f.name}_chunks(const void *task, int64_t begin, int64_t end, int32_t worker)\n{{\n"
+                f"  const struct {f.name}_task *t = task;\n{unused}  {self.name_of(f)}({', '.join(args)});\n}}\n"
+            )
+        return result
+
+    def loop(self, loop: ScanLoop, indent: int) -> None:
+        pad = "  " * indent
+        for initial, current, _, _ in loop.carries:
+            self.copy(pad, current, initial)
+        self.taken += 1
+        t = "t" if self.taken == 1 else f"t{self.taken}"
+        n = self.printer.extent(loop.length)
+        self.printer.names.vars[loop.var] = t
+        if loop.reverse:
+            self.out.append(f"{pad}for (int64_t {t} = {n} - 1; {t} >= 0; {t}--) {{")
+        else:
+            self.out.append(f"{pad}for (int64_t {t} = 0; {t} < {n}; {t}++) {{")
+        for view in loop.views:
+            assert view.base is not None
+            step = index.scale(index.of(loop.var), plan.sizes.product(view.shape)) if loop.length != 1 else Index()
+            base = self.pointer[view.base]
+            const = "const " if view.base.storage == "arg" and view.base in self.module.inputs else ""
+            if view.base in self.module.variables and view.base not in self.module.written:
+                const = "const "
+            self.out.append(
+                f"{pad}  {const}{memory(view.dtype)} *const {view.name} = {base} + {self.printer.index(step)};"
+            )
+            self.pointer[view] = view.name
+        self.steps(loop.steps, indent + 1)
+        for _, current, following, _ in loop.carries:
+            swap = f"{current.name}_swap"
+            self.out.append(f"{pad}  {memory(current.dtype)} *const {swap} = {current.name};")
+            self.out.append(f"{pad}  {current.name} = {following.name};")
+            self.out.append(f"{pad}  {following.name} = {swap};")
+        self.out.append(f"{pad}}}")
+        for _, current, _, last in loop.carries:
+            if last is not current:
+                self.copy(pad, last, current)
+
+    def copy(self, pad: str, to: Buf, source: Buf) -> None:
+        nbytes = self.printer.extent(plan.nbytes(to))
+        self.out.append(f"{pad}memcpy({self.pointer[to]}, {self.pointer[source]}, (size_t)({nbytes}));")

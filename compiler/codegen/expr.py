@@ -1,0 +1,570 @@
+"""Expressions to C: scalars as ordinary operators, vectors as lane functions.
+
+A block's expressions are linearised: a value that is used twice, or whose text grows long, becomes a named constant.
+Nothing recurses, so the depth of a graph is not the depth of the C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..graph import index, sizes
+from ..graph.dtypes import BOOL, DType
+from ..graph.index import Guard, Index, IVar, Lookup, Quotient
+from ..graph.sizes import Dim, Extent, FloorDiv
+from ..lower.ir import Across, Buf, Const, Expr, Guarded, IndexValue, Load, Op, expressions, operands
+from .types import element, lane, mask_of, memory
+
+LONG = 56  # characters after which a nested expression gets a name
+_OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_FLOAT_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_LOGIC = {"and": "&&", "or": "||"}
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A printed expression: text, lane type (`f32x16`, `m32`), and whether it is a name or needs parentheses."""
+
+    text: str
+    type: str
+    atom: bool = True
+
+    @property
+    def wrapped(self) -> str:
+        return self.text if self.atom else f"({self.text})"
+
+
+@dataclass(eq=False, slots=True)
+class Lanes:
+    """The vector loop that code is being printed for: `count` is the number of valid lanes when not all are."""
+
+    var: IVar
+    width: int
+    at: Index  # the loop variable's value at lane 0
+    count: str | None = None
+    copy: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Names:
+    """Identifiers of one function. Buffers of others print as placeholders until equal functions are merged."""
+
+    params: dict[Buf, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    locals: dict[Buf, str] = field(default_factory=dict)
+    vars: dict[IVar, str] = field(default_factory=dict)
+    dims: dict[Dim, None] = field(default_factory=dict)
+    counter: int = 0
+
+    def fresh(self, stem: str) -> str:
+        name, k = stem, 1
+        while name in self.used:
+            k += 1
+            name = f"{stem}{k}"
+        self.used.add(name)
+        return name
+
+    def temp(self, stem: str) -> str:
+        self.counter += 1
+        return f"{stem}_{self.counter}"
+
+
+class ExprPrinter:
+    """Prints expressions of one function; `needs` collects lane functions, `out` receives declarations."""
+
+    def __init__(self, names: Names, sites: dict[Any, int]) -> None:
+        self.names = names
+        self.sites = sites
+        self.needs: set[tuple[str, str]] = set()
+        self.types: set[str] = set()
+        self.known: dict[IVar, Index] = {}
+        self.out: list[str] = []
+        self.indent = 1
+        self.lanes: Lanes | None = None
+        self.registers: dict[tuple[Buf, tuple[int, ...], int], str] = {}
+        self.acc_lanes: dict[Buf, tuple[int, int]] = {}
+
+    def emit(self, line: str) -> None:
+        self.out.append("  " * self.indent + line)
+
+    def call(self, function: str, type_name: str, *args: str) -> str:
+        self.needs.add((function, type_name))
+        return f"{type_name}_{function}({', '.join(args)})"
+
+    def extent(self, x: Extent) -> str:
+        """An extent as C; floor divisions are of non-negative numbers."""
+        if isinstance(x, int):
+            return str(x) if x >= 0 else f"({x})"
+        parts = []
+        for monomial, coefficient in x.terms:
+            factors = []
+            for atom in monomial:
+                if isinstance(atom, FloorDiv):
+                    factors.append(f"({self.extent(atom.numerator)} / {self.extent(atom.denominator)})")
+                else:
+                    assert isinstance(atom, Dim)
+                    self.names.dims[atom] = None
+                    factors.append(atom.name)
+            if coefficient != 1 or not factors:
+                factors.append(str(coefficient) if coefficient >= 0 else f"({coefficient})")
+            parts.append(" * ".join(factors))
+        text = " + ".join(parts)
+        return text if len(parts) == 1 and len(x.terms[0][0]) <= 1 and x.terms[0][1] == 1 else f"({text})"
+
+    def resolve(self, i: Index) -> Index:
+        return index.substitute(i, self.known) if self.known else i
+
+    def index(self, i: Index) -> str:
+        """A subscript or bound as C, of type int64_t."""
+        i = self.resolve(i)
+        parts: list[str] = []
+        for atom, c in i.terms:
+            text = self._atom(atom)
+            if c == 1:
+                parts.append(text)
+            elif isinstance(c, int) and c < 0:
+                parts.append(f"- {text}" if c == -1 else f"- {text} * {-c}")
+            else:
+                parts.append(f"{text} * {self.extent(c)}")
+        if i.const != 0 or not parts:
+            if isinstance(i.const, int) and i.const < 0 and parts:
+                parts.append(f"- {-i.const}")
+            else:
+                parts.append(self.extent(i.const))
+        positive = [p for p in parts if not p.startswith("- ")]
+        negative = [p for p in parts if p.startswith("- ")]
+        if not positive:
+            return " ".join(["0", *negative])
+        return " ".join([" + ".join(positive), *negative])
+
+    def _atom(self, atom: Any) -> str:
+        if isinstance(atom, IVar):
+            return self.names.vars[atom]
+        if isinstance(atom, Lookup):
+            buf, at, _ = atom.key
+            return f"(int64_t){self.buffer(buf)}[{self.index(index.linear_strides(at, buf.strides))}]"
+        inner, size = atom.key
+        text, n = self.index(inner), self.extent(size)
+        inner = self.resolve(inner)
+        simple = len(inner.terms) == 1 and inner.const == 0 and inner.terms[0][1] == 1
+        body = text if simple else f"({text})"
+        return f"({body} {'/' if isinstance(atom, Quotient) else '%'} {n})"
+
+    def paren(self, text: str) -> str:
+        return text if text.replace("_", "").isalnum() else f"({text})"
+
+    def buffer(self, buf: Buf) -> str:
+        return self.names.params.get(buf) or self.names.locals[buf]
+
+    def pointer(self, buf: Buf, offset: Index) -> str:
+        text = self.index(offset)
+        return self.buffer(buf) if text == "0" else f"{self.buffer(buf)} + {text}"
+
+    def offset(self, buf: Buf, at: Sequence[Index]) -> Index:
+        return self.resolve(index.linear_strides(at, buf.strides))
+
+    def guard(self, g: Guard) -> str:
+        text = self.index(g.index)
+        if g.divisor is not None:
+            return f"({text}) % {g.divisor} == 0"
+        assert g.size is not None
+        low = index.bounds(self.resolve(g.index))
+        above = f"{text} < {self.extent(g.size)}"
+        if low is not None and isinstance(low[0], int) and low[0] >= 0:
+            return above
+        return f"{self.paren(text)} >= 0 && {above}"
+
+    def condition(self, guards: Sequence[Guard]) -> str:
+        return " && ".join(self.guard(g) for g in guards)
+
+    def literal(self, value: float | int | bool, dtype: DType) -> str:
+        if dtype == BOOL:
+            return "1" if value else "0"
+        if dtype.kind == "f":
+            v = np.asarray(value, dtype)[()]
+            if np.isnan(v):
+                return "(0.0f / 0.0f)" if dtype.itemsize == 4 else "(0.0 / 0.0)"
+            if np.isinf(v):
+                self.needs.add(("abs", element(dtype)))
+                return f"{'-' if v < 0 else ''}INFINITY"
+            text = repr(float(v)) if dtype.itemsize == 8 else str(v)
+            text = text if any(c in text for c in ".e") else text + ".0"
+            text = text.replace("e+", "e")
+            text = text + ("f" if dtype.itemsize == 4 else "")
+            return text if not text.startswith("-") else f"({text})"
+        if dtype.name == "int64":
+            if value == -(2**63):
+                return "INT64_MIN"
+            return str(value) if abs(int(value)) < 2**31 else f"INT64_C({value})"
+        if dtype.name == "int32" and value == -(2**31):
+            return "INT32_MIN"
+        return str(int(value))
+
+    def varies(self, roots: Sequence[Expr]) -> set[int]:
+        """Expressions that differ between the lanes of the current vector loop, by id."""
+        found: set[int] = set()
+        if self.lanes is None:
+            return found
+        var = self.lanes.var
+        for e in expressions(roots):
+            if any(id(o) in found for o in operands(e)):
+                found.add(id(e))
+            elif isinstance(e, Load):
+                if any(var in i.vars() for i in e.index) or any(var in g.index.vars() for g in e.guards):
+                    found.add(id(e))
+                elif e.buf.storage == "register" and e.buf.shape:
+                    found.add(id(e))
+            elif isinstance(e, IndexValue):
+                if var in e.index.vars():
+                    found.add(id(e))
+            elif isinstance(e, Guarded) and any(var in g.index.vars() for g in e.guards):
+                found.add(id(e))
+        return found
+
+    def values(self, roots: Sequence[Expr], memo: dict[int, Value]) -> list[Value]:
+        """Prints expressions, naming shared and long ones; `memo` carries what is already printed."""
+        order = expressions(roots)
+        uses: dict[int, int] = {}
+        for e in order:
+            for o in operands(e):
+                uses[id(o)] = uses.get(id(o), 0) + 1
+        for r in roots:
+            uses[id(r)] = uses.get(id(r), 0) + 1
+        varying = self.varies(roots)
+        for e in order:
+            if id(e) in memo:
+                continue
+            if isinstance(e, Op) and e.name == "pair":
+                continue
+            value = self.print(e, memo, id(e) in varying)
+            heavy = isinstance(e, Load) and e.buf.storage != "register" and id(e) in varying
+            if (uses[id(e)] > 1 or len(value.text) > LONG or heavy) and not isinstance(e, Const) and not _name(value):
+                value = self.name(value, _stem(e))
+            memo[id(e)] = value
+        return [memo[id(r)] if id(r) in memo else Value("", "") for r in roots]
+
+    def name(self, value: Value, stem: str) -> Value:
+        temp = self.names.temp(stem)
+        self.emit(f"const {self.ctype(value.type)} {temp} = {value.text};")
+        return Value(temp, value.type)
+
+    def ctype(self, type_name: str) -> str:
+        plain = {
+            "f32": "float", "f64": "double", "i32": "int32_t", "i64": "int64_t", "u8": "uint8_t", "b8": "uint8_t",
+            "m32": "int", "m64": "int",
+        }  # fmt: skip
+        if type_name in plain:
+            return plain[type_name]
+        self.types.add(type_name)
+        return type_name
+
+    def print(self, e: Expr, memo: dict[int, Value], varies: bool) -> Value:
+        if isinstance(e, Const):
+            return Value(self.literal(e.value, e.dtype), "m32" if e.dtype == BOOL else element(e.dtype))
+        if isinstance(e, Load):
+            return self.load(e, memo, varies)
+        if isinstance(e, IndexValue):
+            return self.index_value(e, varies)
+        if isinstance(e, Across):
+            return self.across(e)
+        if isinstance(e, Guarded):
+            return self.guarded(e, memo, varies)
+        return self.operation(e, [memo[id(a)] for a in e.args], varies)
+
+    def splat(self, v: Value, dtype: DType) -> Value:
+        """A uniform value as a vector of the current width."""
+        assert self.lanes is not None
+        if "x" in v.type:
+            return v
+        kind = v.type if dtype == BOOL else element(dtype)
+        t = lane(kind, self.lanes.width)
+        return Value(self.call("splat", t, v.text), t)
+
+    def to_mask(self, v: Value, kind: str) -> Value:
+        """A mask as wide as `kind`, m32 or m64."""
+        have, _, width = v.type.partition("x")
+        if have == kind or not width:
+            return v
+        t = f"{kind}x{width}"
+        return Value(self.call(f"cvt_{have}", t, v.text), t)
+
+    def load(self, e: Load, memo: dict[int, Value], varies: bool) -> Value:
+        buf = e.buf
+        if buf.storage in ("register", "lanes"):
+            return self.register(buf, e.index)
+        scalar = "m32" if e.dtype == BOOL else element(e.dtype)
+        fill = memo[id(e.fill)] if e.fill is not None else None
+        if not varies:
+            text = f"{self.buffer(buf)}[{self.index(self.offset(buf, e.index))}]"
+            if e.guards:
+                assert fill is not None
+                return Value(f"{self.condition(e.guards)} ? {text} : {fill.wrapped}", scalar, False)
+            return Value(text, scalar)
+        assert self.lanes is not None
+        lanes = self.lanes
+        t = lane(element(e.dtype), lanes.width)
+        offset = index.linear_strides(e.index, buf.strides)
+        stride = offset.affine_in(lanes.var)
+        uneven = any(lanes.var in g.index.vars() for g in e.guards)
+        if stride is None or uneven or (fill is not None and "x" in fill.type):
+            return self.lane_by_lane(e, fill, t)
+        at = index.substitute(offset, {lanes.var: lanes.at})
+        pointer = self.pointer(buf, at)
+        if stride == 0:
+            vector = Value(self.call("splat", t, f"{self.buffer(buf)}[{self.index(at)}]"), t)
+        elif stride == 1:
+            text = self.call("load", t, pointer) if lanes.count is None else self.call("load_n", t, pointer, lanes.count)
+            vector = Value(text, t)
+        elif lanes.count is None:
+            vector = Value(self.call("load_s", t, pointer, self.extent(stride)), t)
+        else:
+            vector = Value(self.call("load_sn", t, pointer, self.extent(stride), lanes.count), t)
+        if e.guards:
+            assert fill is not None
+            other = self.splat(fill, e.dtype)
+            vector = Value(f"{self.condition(e.guards)} ? {vector.text} : {other.text}", t, False)
+        return self.as_value(vector, e.dtype)
+
+    def as_value(self, v: Value, dtype: DType) -> Value:
+        """Bools in memory become masks in registers."""
+        if dtype != BOOL:
+            return v
+        assert self.lanes is not None
+        if not v.atom:
+            v = self.name(v, "bits")
+        t = lane("m32", self.lanes.width)
+        return Value(self.call("cvt_b8", t, v.text), t)
+
+    def lane_by_lane(self, e: Load, fill: Value | None, t: str) -> Value:
+        """A vector gathered element by element: indirect, or guarded differently from lane to lane."""
+        assert self.lanes is not None
+        lanes = self.lanes
+        array, l = self.names.temp("lane"), self.names.temp("l")
+        var = IVar(l, lanes.width)
+        self.names.vars[var] = l
+        inside = {lanes.var: index.add(lanes.at, index.of(var))}
+        self.emit(f"{memory(e.dtype)} {array}[{lanes.width}] = {{0}};")
+        self.emit(f"for (int64_t {l} = 0; {l} < {lanes.count or lanes.width}; {l}++)")
+        at = index.substitute(index.linear_strides(e.index, e.buf.strides), inside)
+        text = f"{self.buffer(e.buf)}[{self.index(at)}]"
+        if e.guards:
+            assert fill is not None
+            other = fill.wrapped
+            if "x" in fill.type:
+                spilled = self.names.temp("fill")
+                line = self.out.pop()
+                self.emit(f"{memory(e.dtype)} {spilled}[{lanes.width}];")
+                vector = fill.text if e.dtype != BOOL else self.call(
+                    f"cvt_{fill.type.split('x')[0]}", lane("b8", lanes.width), fill.text
+                )
+                self.emit(self.call("store", lane(element(e.dtype), lanes.width), spilled, vector) + ";")
+                self.out.append(line)
+                other = f"{spilled}[{l}]"
+            conditions = self.condition([g.substitute(inside) for g in e.guards])
+            text = f"{conditions} ? {text} : {other}"
+        self.emit(f"  {array}[{l}] = {text};")
+        return self.as_value(Value(self.call("load", t, array), t), e.dtype)
+
+    def index_value(self, e: IndexValue, varies: bool) -> Value:
+        scalar = element(e.dtype)
+        if not varies:
+            text = self.index(e.index)
+            if e.dtype.name == "int64":
+                return Value(text, scalar, text.isalnum())
+            return Value(f"({memory(e.dtype)})({text})", scalar)
+        assert self.lanes is not None
+        lanes = self.lanes
+        t = lane(scalar, lanes.width)
+        stride = e.index.affine_in(lanes.var)
+        if stride == 1:
+            base = self.index(index.substitute(e.index, {lanes.var: lanes.at}))
+            ramp = lane("i64" if scalar in ("i64", "f64") else "i32", lanes.width)
+            counted = self.call("add", ramp, self.call("splat", ramp, f"({memory_of(ramp)})({base})"),
+                                self.call("iota", ramp))
+            if ramp == t:
+                return Value(counted, t)
+            return Value(self.call(f"cvt_{ramp.split('x')[0]}", t, counted), t)
+        array, l = self.names.temp("lane"), self.names.temp("l")
+        var = IVar(l, lanes.width)
+        self.names.vars[var] = l
+        at = index.substitute(e.index, {lanes.var: index.add(lanes.at, index.of(var))})
+        self.emit(f"{memory(e.dtype)} {array}[{lanes.width}];")
+        self.emit(f"for (int64_t {l} = 0; {l} < {lanes.width}; {l}++) {array}[{l}] = ({memory(e.dtype)})({self.index(at)});")
+        return Value(self.call("load", t, array), t)
+
+    def guarded(self, e: Guarded, memo: dict[int, Value], varies: bool) -> Value:
+        value, fill = memo[id(e.expr)], memo[id(e.fill)]
+        var = self.lanes.var if self.lanes is not None else None
+        if not varies:
+            return Value(f"{self.condition(e.guards)} ? {value.wrapped} : {fill.wrapped}", value.type, False)
+        assert self.lanes is not None and var is not None
+        a, b = self.splat(value, e.dtype), self.splat(fill, e.dtype)
+        if e.dtype == BOOL:
+            a, b = self.to_mask(a, "m32"), self.to_mask(b, "m32")
+        if not any(var in g.index.vars() for g in e.guards):
+            return Value(f"{self.condition(e.guards)} ? {a.wrapped} : {b.wrapped}", a.type, False)
+        kind = "m32" if e.dtype == BOOL else mask_of(e.dtype)
+        array, l = self.names.temp("lane"), self.names.temp("l")
+        lane_var = IVar(l, self.lanes.width)
+        self.names.vars[lane_var] = l
+        inside = {var: index.add(self.lanes.at, index.of(lane_var))}
+        self.emit(f"uint8_t {array}[{self.lanes.width}];")
+        conditions = self.condition([g.substitute(inside) for g in e.guards])
+        self.emit(f"for (int64_t {l} = 0; {l} < {self.lanes.width}; {l}++) {array}[{l}] = {conditions};")
+        bits = lane("b8", self.lanes.width)
+        mask = self.call("cvt_b8", lane(kind, self.lanes.width), self.call("load", bits, array))
+        return self.choose(Value(mask, lane(kind, self.lanes.width)), a, b, e.dtype)
+
+    def choose(self, m: Value, a: Value, b: Value, dtype: DType) -> Value:
+        if dtype == BOOL:
+            t = a.type
+            m, b = self.to_mask(m, t.split("x")[0]), self.to_mask(b, t.split("x")[0])
+            if not _name(m):
+                m = self.name(m, "mask")
+            yes = self.call("and", t, m.text, a.text)
+            no = self.call("and", t, self.call("not", t, m.text), b.text)
+            return Value(self.call("or", t, yes, no), t)
+        m = self.to_mask(m, mask_of(dtype))
+        return Value(self.call("select", a.type, m.text, a.text, b.text), a.type)
+
+    def across(self, e: Across) -> Value:
+        lanes, copies = self.acc_lanes[e.buf]
+        t = lane(element(e.dtype), lanes)
+        names = [self.registers[(e.buf, (), c)] for c in range(copies)]
+        function = "add" if e.combine in ("add", "fma") else e.combine
+        while len(names) > 1:
+            names = [self.call(function, t, names[k], names[k + 1]) for k in range(0, len(names), 2)]
+        scalar = element(e.dtype)
+        return Value(self.call("hsum" if function == "add" else "hmax", t, names[0]), scalar)
+
+    def register(self, buf: Buf, at: tuple[Index, ...]) -> Value:
+        copy = self.lanes.copy if self.lanes is not None and buf.storage == "lanes" else 0
+        key = tuple(self._register_index(buf, at))
+        width = self.acc_lanes[buf][0] if buf in self.acc_lanes else 1
+        t = lane("m32" if buf.dtype == BOOL else element(buf.dtype), width)
+        return Value(self.registers[(buf, key, copy)], t)
+
+    def _register_index(self, buf: Buf, at: tuple[Index, ...]) -> list[int]:
+        """Constant subscripts: the last one counts vectors when the buffer holds lanes."""
+        numbers = []
+        for k, i in enumerate(at):
+            if self.lanes is not None:
+                i = index.substitute(i, {self.lanes.var: self.lanes.at})
+            value = self.resolve(i).const
+            assert isinstance(value, int) and not self.resolve(i).terms, (buf.name, i)
+            last = k == len(at) - 1 and self.lanes is not None
+            numbers.append(value // self.lanes.width if last and self.lanes is not None else value)
+        return numbers
+
+    def operation(self, e: Op, args: list[Value], varies: bool) -> Value:
+        if not varies:
+            return self.scalar(e, args)
+        assert self.lanes is not None
+        width = self.lanes.width
+        dtypes = [a.dtype for a in e.args]
+        if e.name == "cvt":
+            return self.convert(args[0], e.attr, e.dtype)
+        if e.name == "check_index":
+            return self.checked(e, args[0])
+        vectors = [self.splat(v, d) for v, d in zip(args, dtypes, strict=True)]
+        if e.name == "select":
+            m, a, b = vectors
+            if e.dtype == BOOL:
+                a = self.to_mask(a, "m32")
+            return self.choose(m, a, b, e.dtype)
+        if e.dtype == BOOL and dtypes[0] == BOOL:
+            kinds = {v.type.split("x")[0] for v in vectors}
+            kind = "m64" if kinds == {"m64"} else "m32"
+            vectors = [self.to_mask(v, kind) for v in vectors]
+            t = lane(kind, width)
+            name = {"eq": "xor", "ne": "xor", "lt": "and", "le": "or"}.get(e.name, e.name)
+            texts = [v.text for v in vectors]
+            if e.name in ("lt", "le"):
+                texts[0] = self.call("not", t, texts[0])
+            text = self.call(name, t, *texts)
+            return Value(self.call("not", t, text) if e.name == "eq" else text, t)
+        operand = lane(element(dtypes[0]), width)
+        text = self.call(e.name, operand, *(v.text for v in vectors))
+        return Value(text, lane(mask_of(dtypes[0]), width) if e.dtype == BOOL else operand)
+
+    def convert(self, v: Value, source: DType, to: DType) -> Value:
+        assert self.lanes is not None
+        width = self.lanes.width
+        t = lane(element(to), width)
+        v = self.splat(v, source)
+        if source == to:
+            return v
+        if to == BOOL:
+            s = lane(element(source), width)
+            return Value(self.call("ne", s, v.text, self.call("splat", s, "0")), lane(mask_of(source), width))
+        if source == BOOL:
+            one = Value(self.call("splat", t, "1"), t)
+            return self.choose(v, one, Value(self.call("splat", t, "0"), t), to)
+        return Value(self.call(f"cvt_{element(source)}", t, v.text), t)
+
+    def checked(self, e: Op, v: Value) -> Value:
+        """Indices are checked one by one: a check may fail the call."""
+        assert self.lanes is not None
+        width = self.lanes.width
+        source = lane(element(e.args[0].dtype), width)
+        given, array, l = self.names.temp("given"), self.names.temp("lane"), self.names.temp("l")
+        vector = self.splat(v, e.args[0].dtype)
+        self.emit(f"{memory(e.args[0].dtype)} {given}[{width}];")
+        self.emit(f"int64_t {array}[{width}] = {{0}};")
+        self.emit(self.call("store", source, given, vector.text) + ";")
+        self.emit(f"for (int64_t {l} = 0; {l} < {self.lanes.count or width}; {l}++)")
+        self.emit(f"  {array}[{l}] = {self.check_call(e, f'{given}[{l}]')};")
+        t = lane("i64", width)
+        return Value(self.call("load", t, array), t)
+
+    def check_call(self, e: Op, text: str) -> str:
+        return f"adjoint_index(context, {text}, {self.extent(e.attr['extent'])}, {self.sites[e.attr]})"
+
+    def scalar(self, e: Op, args: list[Value]) -> Value:
+        t = element(e.dtype) if e.dtype != BOOL else "m32"
+        name = e.name
+        kind = e.args[0].dtype if e.args else e.dtype
+        if name == "cvt":
+            source: DType = e.attr
+            if e.dtype == BOOL:
+                return Value(f"{args[0].wrapped} != 0", t, False)
+            if source.kind == "f" and e.dtype.kind in "iu":
+                return Value(self.call(f"cvt_{element(source)}", t, args[0].text), t)
+            return Value(f"({memory(e.dtype)}){args[0].wrapped}", t, False)
+        if name == "check_index":
+            return Value(self.check_call(e, args[0].text), "i64")
+        if name == "select":
+            c, a, b = args
+            return Value(f"{c.wrapped} ? {a.wrapped} : {b.wrapped}", t, False)
+        if name in _OPERATORS:
+            return Value(f"{args[0].wrapped} {_OPERATORS[name]} {args[1].wrapped}", t, False)
+        if name in _LOGIC and kind == BOOL:
+            return Value(f"{args[0].wrapped} {_LOGIC[name]} {args[1].wrapped}", t, False)
+        if name == "not" and kind == BOOL:
+            return Value(f"!{args[0].wrapped}", t, False)
+        if name in _FLOAT_OPERATORS and kind.kind == "f":
+            return Value(f"{args[0].wrapped} {_FLOAT_OPERATORS[name]} {args[1].wrapped}", t, False)
+        if name == "neg" and kind.kind == "f":
+            return Value(f"-{args[0].wrapped}", t, False)
+        return Value(self.call(name, element(kind), *(a.text for a in args)), t)
+
+
+def memory_of(lane_name: str) -> str:
+    return {"i32": "int32_t", "i64": "int64_t"}[lane_name.split("x")[0]]
+
+
+def _name(v: Value) -> bool:
+    """Whether the text is an identifier or a number: nothing to be gained by naming it."""
+    return v.text.replace("_", "").replace("$", "").isalnum()
+
+
+def _stem(e: Expr) -> str:
+    if isinstance(e, Op):
+        return e.name
+    if isinstance(e, Load):
+        return "x"
+    return "index" if isinstance(e, IndexValue) else "v"

@@ -1,0 +1,455 @@
+"""Kernels to C functions: statements, loops, accumulators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import index
+from ..graph.dtypes import BOOL
+from ..graph.index import Index, IVar
+from ..graph.sizes import Dim
+from ..lower import memory as plan
+from ..lower.ir import (
+    Buf, Call, Comment, Const, Expr, If, Kernel, Load, Loop, Reduce, Stmt, Store, expressions, walk,
+)  # fmt: skip
+from ..lower.rows import identity_of
+from .expr import ExprPrinter, Lanes, Names, Value
+from .types import element, lane, mask_of, memory
+
+_PLACEHOLDER = re.compile(r"\$(\d+)\$")
+
+
+@dataclass(eq=False, slots=True)
+class Function:
+    """A printed kernel. `text` has placeholders for its name and its buffers, so equal kernels have equal texts."""
+
+    kernel: Kernel
+    text: str
+    dims: tuple[Dim, ...]
+    checks: bool
+    scratch: bool  # takes a pointer to scratch in the workspace
+    calls: tuple[Kernel, ...]
+    needs: frozenset[tuple[str, str]]
+    types: frozenset[str]
+    tables: tuple[Buf, ...]
+    name: str = ""
+
+    def named(self, name: str, names: Sequence[str]) -> str:
+        """The text for a function called `name` whose buffers have these names."""
+        text = _PLACEHOLDER.sub(lambda m: names[int(m.group(1))], self.text)
+        return text.replace("$name$", name)
+
+
+class KernelPrinter(ExprPrinter):
+    """Prints one kernel."""
+
+    def __init__(self, kernel: Kernel, sites: dict[Any, int], callees: dict[Kernel, str]) -> None:
+        super().__init__(Names(), sites)
+        self.kernel, self.callees = kernel, callees
+        self.calls: list[Kernel] = []
+        self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}
+
+    def print_function(self) -> Function:
+        k = self.kernel
+        tables = tuple(b for b in k.params if b.storage == "constant")
+        buffers = [b for b in k.params if b.storage != "constant"]
+        for number, buf in enumerate(buffers):
+            self.names.params[buf] = f"${number}$"
+        for buf in tables:
+            self.names.params[buf] = buf.name
+        self._declare_registers()
+        scratch = bool(k.scratch) and not plan.on_stack(k)
+        self._declare_scratch(scratch)
+        self.block(k.body, {})
+        chunked = any(isinstance(s, Loop) and s.kind == "chunk" for s in k.body)
+        body = self.out
+        dims = list(dict.fromkeys([*k.size_params, *self.names.dims]))
+        params = [
+            f"{'' if b in k.writes else 'const '}{memory(b.dtype)} *restrict {self.names.params[b]}" for b in buffers
+        ]
+        params += [f"int64_t {d.name}" for d in dims]
+        if k.checks:
+            params.append("adjoint_context *context")
+        if scratch:
+            params.append("char *restrict scratch")
+        if not k.inner:
+            params += ["int64_t begin", "int64_t end"]
+        lines = [] if k.inner or chunked else ["  (void)begin;", "  (void)end;"]
+        lines += [f"  (void){d.name};" for d in k.size_params if d not in self.names.dims]
+        text = f"$static$void $name$({', '.join(params) or 'void'})\n{{\n" + "\n".join([*lines, *body]) + "\n}\n"
+        return Function(
+            k, text, tuple(dims), k.checks, scratch, tuple(dict.fromkeys(self.calls)), frozenset(self.needs),
+            frozenset(self.types), tables,
+        )
+
+    def _declare_registers(self) -> None:
+        for stmt in walk(self.kernel.body):
+            if isinstance(stmt, Loop) and stmt.kind == "vec":
+                for inner in stmt.body:
+                    if isinstance(inner, Reduce) and inner.buf.storage == "lanes":
+                        self.acc_lanes[inner.buf] = (stmt.lanes, stmt.unroll)
+                    if isinstance(inner, (Store, Reduce)) and inner.buf.storage == "register" and inner.buf.shape:
+                        self.acc_lanes[inner.buf] = (stmt.lanes, 1)
+        for buf in self.kernel.registers:
+            lanes, copies = self.acc_lanes.get(buf, (1, 1))
+            kind = "m32" if buf.dtype == BOOL else element(buf.dtype)
+            names = []
+            positions: list[tuple[int, ...]] = [()]
+            for k, extent in enumerate(buf.shape):
+                assert isinstance(extent, int)
+                count = extent // lanes if k == len(buf.shape) - 1 else extent
+                positions = [(*p, c) for p in positions for c in range(count)]
+            for p in positions:
+                for c in range(copies):
+                    parts = [str(x) for x in p] + ([str(c)] if copies > 1 else [])
+                    name = self.names.fresh(buf.name + "_".join(parts))
+                    self.registers[(buf, p, c)] = name
+                    names.append(name)
+            for start in range(0, len(names), 12):
+                self.emit(f"{self.ctype(lane(kind, lanes))} {', '.join(names[start : start + 12])};")
+
+    def _declare_scratch(self, shared: bool) -> None:
+        offset: Any = 0
+        for buf in self.kernel.scratch:
+            name = self.names.fresh(buf.name)
+            self.names.locals[buf] = name
+            extent = " * ".join(self.extent(n) for n in buf.shape) or "1"
+            if shared:
+                self.emit(f"{memory(buf.dtype)} *const {name} = ({memory(buf.dtype)} *)(void *)(scratch + "
+                          f"{self.extent(offset)}); /* [{', '.join(map(str, buf.shape))}] */")
+                offset = offset + plan.aligned(plan.nbytes(buf))
+            else:
+                self.emit(f"ADJOINT_ALIGNED {memory(buf.dtype)} {name}[{extent}];")
+
+    def block(self, body: Sequence[Stmt], memo: dict[int, Value]) -> None:
+        memo = dict(memo)
+        segment: list[Store | Reduce] = []
+        written: set[Buf] = set()
+
+        def flush() -> None:
+            if segment:
+                self.run(segment, memo)
+                segment.clear()
+                written.clear()
+
+        for stmt in body:
+            if isinstance(stmt, (Store, Reduce)):
+                local = [
+                    e.buf for e in expressions([stmt.value])
+                    if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes")
+                ]
+                if any(b in written for b in local):
+                    flush()
+                segment.append(stmt)
+                written.add(stmt.buf)
+                continue
+            flush()
+            if isinstance(stmt, Loop):
+                self.loop(stmt, memo)
+            elif isinstance(stmt, If):
+                self.emit(f"if ({self.condition(stmt.guards)}) {{")
+                self.indent += 1
+                self.block(stmt.body, memo)
+                self.indent -= 1
+                self.emit("}")
+            elif isinstance(stmt, Call):
+                self.call_kernel(stmt)
+            elif isinstance(stmt, Comment):
+                self.emit(f"/* {stmt.text} */")
+        flush()
+
+    def call_kernel(self, stmt: Call) -> None:
+        self.calls.append(stmt.kernel)
+        args = [self.pointer(buf, self.offset_of(i)) for buf, i in stmt.args]
+        args += [self.index(i) for i in stmt.sizes]
+        self.emit(f"{self.callees[stmt.kernel]}({', '.join(args)});")
+
+    def offset_of(self, i: Index) -> Index:
+        return self.resolve(i)
+
+    def run(self, segment: Sequence[Store | Reduce], memo: dict[int, Value]) -> None:
+        """A straight line of statements: all values first, so that what is overwritten in place is read before."""
+        stored = {s.buf for s in segment if s.buf.storage in ("arg", "arena", "view")}
+        roots: list[Expr] = []
+        for s in segment:
+            roots.extend(s.value.args if _is_pair(s) else [s.value])  # type: ignore[union-attr]
+        early = [e for e in expressions(roots) if isinstance(e, Load) and e.buf in stored]
+        if early and len(segment) > 1:
+            for e, v in zip(early, self.values(early, memo), strict=True):
+                memo[id(e)] = v if v.text.isidentifier() else self.name(v, "old")
+        self.values(roots, memo)
+        for s in segment:
+            if isinstance(s, Store):
+                self.store(s, memo[id(s.value)])
+            else:
+                parts = s.value.args if _is_pair(s) else (s.value,)  # type: ignore[union-attr]
+                self.reduce(s, [memo[id(p)] for p in parts])
+
+    def store(self, s: Store, value: Value) -> None:
+        buf = s.buf
+        if buf.storage == "lanes":
+            lanes, copies = self.acc_lanes[buf]
+            t = lane(element(buf.dtype), lanes)
+            for c in range(copies):
+                self.emit(f"{self.registers[(buf, (), c)]} = {self.call('splat', t, value.text)};")
+            return
+        if buf.storage == "register":
+            home = self.register(buf, s.index)
+            if "x" in home.type and "x" not in value.type:
+                value = Value(self.call("splat", home.type, value.text), home.type)
+            self.emit(f"{home.text} = {value.text};")
+            return
+        if self.lanes is None:
+            text = f"{self.buffer(buf)}[{self.index(self.offset(buf, s.index))}]"
+            self.emit(f"{text} = {self.scalar_memory(value, buf)};")
+            return
+        offset = index.linear_strides(s.index, buf.strides)
+        stride = offset.affine_in(self.lanes.var)
+        at = index.substitute(offset, {self.lanes.var: self.lanes.at})
+        if stride == 0:
+            self.emit(f"{self.buffer(buf)}[{self.index(at)}] = {self.scalar_memory(value, buf)};")
+            return
+        t, vector = self.memory_vector(value, buf)
+        pointer = self.pointer(buf, at)
+        count = self.lanes.count
+        if stride is None:
+            self.store_lane_by_lane(s, t, vector, count)
+            return
+        if stride == 1:
+            text = self.call("store", t, pointer, vector) if count is None else (
+                self.call("store_n", t, pointer, vector, count)
+            )
+        else:
+            text = self.call("store_s", t, pointer, vector, self.extent(stride), count or str(self.lanes.width))
+        self.emit(text + ";")
+
+    def store_lane_by_lane(self, s: Store, t: str, vector: str, count: str | None) -> None:
+        """Stores lanes to places that no stride describes."""
+        assert self.lanes is not None
+        lanes, buf = self.lanes, s.buf
+        array, l = self.names.temp("lane"), self.names.temp("l")
+        var = IVar(l, lanes.width)
+        self.names.vars[var] = l
+        inside = {lanes.var: index.add(lanes.at, index.of(var))}
+        at = index.substitute(index.linear_strides(s.index, buf.strides), inside)
+        self.emit(f"{memory(buf.dtype)} {array}[{lanes.width}];")
+        self.emit(self.call("store", t, array, vector) + ";")
+        self.emit(f"for (int64_t {l} = 0; {l} < {count or lanes.width}; {l}++)")
+        self.emit(f"  {self.buffer(buf)}[{self.index(at)}] = {array}[{l}];")
+
+    def scalar_memory(self, value: Value, buf: Buf) -> str:
+        return f"(uint8_t){value.wrapped}" if buf.dtype == BOOL else value.text
+
+    def memory_vector(self, value: Value, buf: Buf) -> tuple[str, str]:
+        """The lane type in memory and the vector to store: masks become bytes."""
+        assert self.lanes is not None
+        t = lane(element(buf.dtype), self.lanes.width)
+        vector = self.splat(value, buf.dtype)
+        if buf.dtype == BOOL:
+            return t, self.call(f"cvt_{vector.type.split('x')[0]}", t, vector.text)
+        return t, vector.text
+
+    def reduce(self, s: Reduce, parts: list[Value]) -> None:
+        buf = s.buf
+        if s.combine == "argmax":
+            self.argmax(s, parts[0])
+            return
+        if self.lanes is None or (buf.storage == "register" and not buf.shape):
+            target = self.register(buf, s.index).text if buf.storage == "register" else (
+                f"{self.buffer(buf)}[{self.index(self.offset(buf, s.index))}]"
+            )
+            t = element(buf.dtype)
+            self.emit(f"{target} = {self.combine(s.combine, t, target, [p.wrapped for p in parts])};")
+            return
+        t = lane(element(buf.dtype), self.lanes.width)
+        vectors = [self.splat(p, buf.dtype).text for p in parts]
+        if buf.storage in ("lanes", "register"):
+            target = self.register(buf, s.index).text
+            if self.lanes.count is not None:
+                mask = self.call("first_n", lane(mask_of(buf.dtype), self.lanes.width), self.lanes.count)
+                zero = identity_of(s.combine, buf.dtype)
+                other = self.call("splat", t, self.literal(zero.value, zero.dtype))
+                vectors = [self.call("select", t, mask, v, other) for v in vectors]
+            self.emit(f"{target} = {self.combine(s.combine, t, target, vectors)};")
+            return
+        offset = index.linear_strides(s.index, buf.strides)
+        stride = offset.affine_in(self.lanes.var)
+        at = index.substitute(offset, {self.lanes.var: self.lanes.at})
+        pointer, count = self.pointer(buf, at), self.lanes.count
+        assert stride == 1, "an accumulator in memory is contiguous along the lanes"
+        old = self.call("load", t, pointer) if count is None else self.call("load_n", t, pointer, count)
+        new = self.combine(s.combine, t, old, vectors)
+        text = self.call("store", t, pointer, new) if count is None else self.call("store_n", t, pointer, new, count)
+        self.emit(text + ";")
+
+    def combine(self, combine: str, t: str, target: str, parts: list[str]) -> str:
+        if combine == "fma":
+            return self.call("fma", t, *parts, target)
+        if combine == "add" and t in ("f32", "f64"):
+            return f"{target} + {parts[0]}"
+        return self.call(combine, t, target, parts[0])
+
+    def argmax(self, s: Reduce, value: Value) -> None:
+        """Keeps the first NaN, else the first greatest."""
+        assert s.positions is not None and s.position is not None
+        best, where = self.register(s.buf, ()).text, self.register(s.positions, ()).text
+        name = value.text if value.text.isidentifier() else self.name(value, "v").text
+        self.emit(f"if ({where} < 0 || (({name} > {best} || {name} != {name}) && {best} == {best})) {{")
+        self.emit(f"  {best} = {name};")
+        self.emit(f"  {where} = {self.index(s.position)};")
+        self.emit("}")
+
+    def loop(self, loop: Loop, memo: dict[int, Value]) -> None:
+        if loop.kind == "unroll":
+            self.unrolled(loop, memo)
+        elif loop.kind == "vec":
+            self.vector_loop(loop, memo)
+        elif loop.kind == "chunk":
+            name = self.declare(loop.var)
+            self.emit(f"for (int64_t {name} = begin; {name} < end; {name}++) {{")
+            self.nested(loop.body, memo)
+        else:
+            self.sequential(loop, memo)
+
+    def declare(self, var: IVar) -> str:
+        name = self.names.fresh(var.name)
+        self.names.vars[var] = name
+        return name
+
+    def nested(self, body: Sequence[Stmt], memo: dict[int, Value]) -> None:
+        self.indent += 1
+        self.block(body, memo)
+        self.indent -= 1
+        self.emit("}")
+
+    def unrolled(self, loop: Loop, memo: dict[int, Value]) -> None:
+        lo, hi = self.resolve(loop.lo).const, self.resolve(loop.hi).const
+        assert isinstance(lo, int) and isinstance(hi, int)
+        for value in range(lo, hi, loop.step):
+            self.known[loop.var] = index.of(value)
+            self.block(loop.body, memo)
+        del self.known[loop.var]
+
+    def sequential(self, loop: Loop, memo: dict[int, Value]) -> None:
+        lo, hi = self.resolve(loop.lo), self.resolve(loop.hi)
+        if not lo.terms and not hi.terms and isinstance(lo.const, int) and isinstance(hi.const, int) and (
+            loop.limit is None and hi.const - lo.const == 1
+        ):
+            self.known[loop.var] = lo
+            self.block(loop.body, memo)
+            del self.known[loop.var]
+            return
+        bound = self.bound(loop)
+        name = self.declare(loop.var)
+        advance = f"{name}++" if loop.step == 1 else f"{name} += {loop.step}"
+        self.emit(f"for (int64_t {name} = {self.index(lo)}; {name} < {bound}; {advance}) {{")
+        self.nested(loop.body, memo)
+
+    def bound(self, loop: Loop) -> str:
+        """The upper bound as C; the lesser of two gets a name."""
+        hi = self.index(loop.hi)
+        if loop.limit is None:
+            return hi
+        limit = self.index(loop.limit)
+        name = self.names.temp("stop")
+        self.needs.add(("min", "i64"))
+        self.emit(f"const int64_t {name} = i64_min({hi}, {limit});")
+        return name
+
+    def vector_loop(self, loop: Loop, memo: dict[int, Value]) -> None:
+        memo = dict(memo)
+        self.hoist(loop, memo)
+        lanes = loop.lanes
+        hi = self.resolve(loop.hi)
+        static = not hi.terms and isinstance(hi.const, int) and loop.limit is None
+        if static:
+            n = hi.const
+            assert isinstance(n, int)
+            full, rest = n // lanes, n % lanes
+            if full and full <= max(loop.unroll, 1) and not (rest and full > 1):
+                for c in range(full):
+                    self.lanes_body(loop, index.of(c * lanes), None, c % loop.unroll, memo)
+            elif full:
+                self.vector_main(loop, str(full * lanes), memo, full)
+            if rest:
+                self.lanes_body(loop, index.of(full * lanes), str(rest), 0, memo)
+            return
+        bound = self.bound(loop)
+        if not bound.isidentifier():
+            name = self.names.temp("stop")
+            self.emit(f"const int64_t {name} = {bound};")
+            bound = name
+        var = self.vector_main(loop, bound, memo, None)
+        self.emit(f"if ({var} < {bound}) {{")
+        self.indent += 1
+        left = self.names.temp("left")
+        self.emit(f"const int64_t {left} = {bound} - {var};")
+        self.lanes_body(loop, index.of(self.vector_var), left, 0, memo)
+        self.indent -= 1
+        self.emit("}")
+
+    def hoist(self, loop: Loop, memo: dict[int, Value]) -> None:
+        """Prints what is the same for all lanes once, before the loop."""
+        stored = {s.buf for s in loop.body if isinstance(s, (Store, Reduce))}
+        roots: list[Expr] = []
+        for s in loop.body:
+            assert isinstance(s, (Store, Reduce)), "a vector loop holds a straight line"
+            roots.extend(s.value.args if _is_pair(s) else [s.value])  # type: ignore[union-attr]
+        self.lanes = Lanes(loop.var, loop.lanes, index.ZERO)
+        varying = self.varies(roots)
+        self.lanes = None
+        moving: set[int] = set()
+        order = expressions(roots)
+        from ..lower.ir import operands
+
+        for e in order:
+            if (isinstance(e, Load) and e.buf in stored) or any(id(o) in moving for o in operands(e)):
+                moving.add(id(e))
+        fixed = [e for e in order if id(e) not in varying and id(e) not in moving and not isinstance(e, Const)]
+        inner = {id(o) for e in fixed for o in operands(e)}
+        tops = [e for e in fixed if id(e) not in inner or any(
+            id(o) == id(e) for v in order if id(v) in varying for o in operands(v))]
+        for e, v in zip(tops, self.values(tops, memo), strict=True):
+            if not v.text.isidentifier() and not (isinstance(e, Load) and e.buf.storage == "register"):
+                memo[id(e)] = self.name(v, "c")
+
+    def vector_main(self, loop: Loop, bound: str, memo: dict[int, Value], trips: int | None) -> str:
+        """The loop over whole vectors, unrolled where accumulators come in copies."""
+        lanes, unroll = loop.lanes, loop.unroll
+        var = IVar(loop.var.name, loop.var.extent)
+        name = self.names.fresh(loop.var.name)
+        self.names.vars[var] = name
+        self.vector_var = var
+        if trips is not None and (unroll == 1 or trips % unroll == 0):
+            step = lanes * unroll
+            self.emit(f"for (int64_t {name} = 0; {name} < {bound}; {name} += {step}) {{")
+            self.copies(loop, var, unroll, memo)
+            return name
+        self.emit(f"int64_t {name} = 0;")
+        if unroll > 1:
+            step = lanes * unroll
+            self.emit(f"for (; {name} + {step} <= {bound}; {name} += {step}) {{")
+            self.copies(loop, var, unroll, memo)
+        self.emit(f"for (; {name} + {lanes} <= {bound}; {name} += {lanes}) {{")
+        self.copies(loop, var, 1, memo)
+        return name
+
+    def copies(self, loop: Loop, var: IVar, count: int, memo: dict[int, Value]) -> None:
+        self.indent += 1
+        for c in range(count):
+            self.lanes_body(loop, index.add(index.of(var), c * loop.lanes), None, c, memo)
+        self.indent -= 1
+        self.emit("}")
+
+    def lanes_body(self, loop: Loop, at: Index, count: str | None, copy: int, memo: dict[int, Value]) -> None:
+        before = self.lanes
+        self.lanes = Lanes(loop.var, loop.lanes, at, count, copy)
+        self.block(loop.body, memo)
+        self.lanes = before
+
+
+def _is_pair(s: Store | Reduce) -> bool:
+    return isinstance(s, Reduce) and s.combine == "fma"

@@ -1,0 +1,1 @@
+"""From the graph to kernels: stages, fusion, schedule, buffers."""

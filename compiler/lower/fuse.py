@@ -1,0 +1,270 @@
+"""stages → groups: which stages share their outer loops and so become one kernel.
+
+The axes of stages that touch the same values at the same place are one class (union-find). A group's frame is the
+set of classes that every stage loops over and that every value passed inside the group agrees on: those loops are
+shared, everything else is inside them. Stages are taken in topological order and join the groups of their producers
+while a useful frame is left, no cycle arises and the kernel stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..graph import sizes
+from ..graph.index import Index, IVar
+from ..graph.node import Node
+from ..graph.sizes import Extent
+from .stages import Stage
+
+STATEMENTS = 300  # a kernel's cap: compile time grows faster than linearly beyond
+SMALL = 16384  # element operations below which parallelism does not matter
+PARALLEL = 16  # shared iterations that are enough for a few cores
+
+
+class Classes:
+    """Union-find over loop variables, with undo."""
+
+    def __init__(self) -> None:
+        self.parent: dict[IVar, IVar] = {}
+        self.log: list[IVar] = []
+
+    def find(self, v: IVar) -> IVar:
+        # Without path compression, which undo could not take back; a class never outgrows a kernel.
+        while (up := self.parent.get(v)) is not None:
+            v = up
+        return v
+
+    def union(self, a: IVar, b: IVar) -> None:
+        a, b = self.find(a), self.find(b)
+        if a is not b:
+            # The older variable represents the class, so that names and orders are stable.
+            if a.order > b.order:
+                a, b = b, a
+            self.parent[b] = a
+            self.log.append(b)
+
+    def undo(self, mark: int) -> None:
+        while len(self.log) > mark:
+            del self.parent[self.log.pop()]
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Stages that become one kernel. `number` is the position in the order of execution."""
+
+    kind: str  # "row" | "tile" | "scatter" | "loop"
+    stages: list[Stage]
+    number: int
+    frame: list[IVar] = field(default_factory=list)
+    needs: set[Group] = field(default_factory=set)
+    ops: int = 0
+    merged_into: Group | None = None
+
+    def root(self) -> Group:
+        group = self
+        while group.merged_into is not None:
+            group = group.merged_into
+        return group
+
+
+class Fuser:
+    """Builds the list of groups for the stages of one program."""
+
+    def __init__(self, stages: Sequence[Stage], tiled: set[Stage]) -> None:
+        self.stages = stages
+        self.tiled = tiled
+        self.classes = Classes()
+        self.maker: dict[Node, Stage] = {s.node: s for s in stages}
+        self.group_of: dict[Stage, Group] = {}
+        self.groups: list[Group] = []
+
+    def run(self) -> list[Group]:
+        for stage in self.stages:
+            self.place(stage)
+        return [g for g in self.groups if g.merged_into is None]
+
+    def producers(self, stage: Stage) -> list[tuple[Stage, tuple[Index, ...]]]:
+        return [(self.maker[n], at) for n, at in stage.reads if n in self.maker and self.maker[n] is not stage]
+
+    def place(self, stage: Stage) -> None:
+        kind = (
+            "tile"
+            if stage in self.tiled
+            else {"scatter": "scatter", "control": "loop"}.get(stage.node.op.kind, "row")
+        )
+        needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
+        needed |= {self.group_of[p].root() for p in self._operands(stage)}
+        if kind == "row":
+            joined = self._join(stage, needed)
+            if joined is not None:
+                return
+        group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1)
+        group.frame = self.frame([stage])
+        self.groups.append(group)
+        self.group_of[stage] = group
+
+    def _operands(self, stage: Stage) -> list[Stage]:
+        """Whole-array operands of loops, which are not reads of elements."""
+        if stage.node.op.kind != "control":
+            return []
+        return [self.maker[n] for n in stage.node.inputs if n in self.maker]
+
+    def _join(self, stage: Stage, needed: set[Group]) -> Group | None:
+        """Merges the stage with as many producer groups as legal, latest first; None when it joins none."""
+        if not needed:
+            return None
+        candidates = sorted(needed, key=lambda g: -g.number)
+        home = candidates[0]
+        if not self._try([home], stage):
+            return None
+        for other in candidates[1:]:
+            if home.number - other.number <= 16 and not self._between(other, home):
+                self._try([home, other], None)
+        return home
+
+    def _between(self, early: Group, late: Group) -> bool:
+        """Whether a group that runs between the two needs `early`, which then cannot move down to `late`."""
+        return any(
+            group.merged_into is None and early in {g.root() for g in group.needs}
+            for group in self.groups[early.number + 1 : late.number]
+        )
+
+    def _try(self, groups: list[Group], stage: Stage | None) -> bool:
+        """Adds `stage` to the group, or merges two groups into the first; False leaves everything as it was."""
+        home = groups[0]
+        if any(g.kind in ("scatter", "loop") for g in groups) or (len(groups) > 1 and groups[1].kind == "tile"):
+            return False
+        if sum(g.ops for g in groups) + (stage.ops + 1 if stage else 0) > STATEMENTS:
+            return False
+        members = [s for g in sorted(groups, key=lambda g: g.number) for s in g.stages]
+        if stage is not None:
+            members = [*members, stage]
+        inside = set(members)
+        mark = len(self.classes.log)
+        self._unify(members, inside)
+        frame = self.frame(members)
+        if not self._worthwhile(groups, members, frame, stage):
+            self.classes.undo(mark)
+            return False
+        home.stages, home.frame = members, frame
+        for g in groups[1:]:
+            home.needs |= g.needs
+            home.ops += g.ops
+            g.merged_into = home
+            for s in g.stages:
+                self.group_of[s] = home
+        if stage is not None:
+            self.group_of[stage] = home
+            home.needs |= {self.group_of[p].root() for p, _ in self.producers(stage)}
+            home.ops += stage.ops + 1
+        home.needs = {g.root() for g in home.needs} - {home}
+        return True
+
+    def prepend(self, group: Group, stage: Stage) -> bool:
+        """Puts a stage that the group's members read in front of them, if they keep a frame; else changes nothing."""
+        members = [stage, *group.stages]
+        mark = len(self.classes.log)
+        self._unify(members, set(members))
+        frame = self.frame(members)
+        if not frame and any(s.loop_axes for s in group.stages):
+            self.classes.undo(mark)
+            return False
+        group.stages, group.frame = members, frame
+        self.group_of[stage] = group
+        return True
+
+    def _unify(self, members: list[Stage], inside: set[Stage]) -> None:
+        """Makes variables that a shared value identifies one class, unless a stage would then have an axis twice."""
+        find, union = self.classes.find, self.classes.union
+        holders: dict[IVar, set[Stage]] = {}
+        for s in members:
+            for v in s.loop_axes:
+                holders.setdefault(find(v), set()).add(s)
+        for s in members:
+            for producer, at in self.producers(s):
+                if producer not in inside:
+                    continue
+                for axis, i in zip(producer.axes, at, strict=True):
+                    v = i.as_var()
+                    if v is None or v.extent != axis.extent:
+                        continue
+                    a, b = find(axis), find(v)
+                    if a is b or holders[a] & holders[b]:
+                        continue
+                    together = holders.pop(a) | holders.pop(b)
+                    union(a, b)
+                    holders[find(a)] = together
+        # What is read from outside identifies axes too: two reductions of one array can share their loop.
+        first: dict[tuple[Node, int], IVar] = {}
+        for s in members:
+            for node, at in s.reads:
+                if node in self.maker and self.maker[node] in inside:
+                    continue
+                for k, i in enumerate(at):
+                    v = i.as_var()
+                    if v is None:
+                        continue
+                    known = first.setdefault((node, k), v)
+                    a, b = find(known), find(v)
+                    if a is b or holders[a] & holders[b] or known.extent != v.extent:
+                        continue
+                    together = holders.pop(a) | holders.pop(b)
+                    union(a, b)
+                    holders[find(a)] = together
+
+    def frame(self, members: Sequence[Stage]) -> list[IVar]:
+        """The classes that all members loop over and agree on, in the axis order of the member with most axes."""
+        find = self.classes.find
+        widest = max(members, key=lambda s: len(s.loop_axes))
+        common = [find(v) for v in widest.loop_axes]
+        inside = set(members)
+        read_inside: set[Stage] = set()
+        sets = {s: {find(v) for v in s.loop_axes} for s in members}
+        allowed = set(common).intersection(*sets.values())
+        for s in members:
+            for producer, at in self.producers(s):
+                if producer not in inside:
+                    continue
+                read_inside.add(producer)
+                for axis, i in zip(producer.axes, at, strict=True):
+                    v = i.as_var()
+                    if v is None or find(v) is not find(axis):
+                        allowed.discard(find(axis))
+        for producer in read_inside:
+            allowed -= {find(v) for v in producer.reduce}
+        return [c for c in dict.fromkeys(common) if c in allowed]
+
+    def _worthwhile(
+        self, groups: list[Group], members: list[Stage], frame: list[IVar], stage: Stage | None
+    ) -> bool:
+        find = self.classes.find
+        if any(g.kind == "tile" for g in groups):
+            # What follows a contraction joins as an epilogue: the same elements, no further reduction.
+            first = next(s for g in groups if g.kind == "tile" for s in g.stages if s in self.tiled)
+            out = {find(v) for v in first.axes}
+            others = [s for s in members if s is not first]
+            return all({find(v) for v in s.loop_axes} == out and not s.reduce for s in others) and out <= set(frame)
+        if all(not s.loop_axes for s in members):
+            return True
+        work = sum(s.work() for s in members)
+        if not frame:
+            return False
+        shared = _count(frame)
+        if work <= SMALL:
+            return True
+        least = min(_count(g.frame) for g in groups)
+        if stage is not None and not groups[0].frame:
+            return False
+        return shared >= min(least, PARALLEL)
+
+
+def _count(frame: Sequence[IVar]) -> int:
+    total = 1
+    for v in frame:
+        total *= sizes.hint(v.extent)
+    return total
+
+
+def extent_of(frame: Sequence[IVar]) -> Extent:
+    return sizes.product(v.extent for v in frame)

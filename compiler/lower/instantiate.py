@@ -1,0 +1,66 @@
+"""Puts a stage's expression into a kernel: loop variables become the kernel's, nodes become buffers or values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..graph import index
+from ..graph.index import Guard, Index, IVar, Lookup, Quotient, Remainder
+from ..graph.node import Node
+from .ir import Expr, Guarded, IndexValue, Load, Op, expressions
+
+Resolve = Callable[[Node, tuple[Index, ...], tuple[Guard, ...], Expr | None], Expr]
+
+
+def place_index(i: Index, values: Mapping[IVar, Index], source: Callable[[Node], object]) -> Index:
+    """Substitutes variables and lets lookups read buffers instead of nodes."""
+    total = Index((), i.const)
+    for atom, c in i.terms:
+        if isinstance(atom, IVar):
+            part = values.get(atom)
+            part = index.of(atom) if part is None else part
+        elif isinstance(atom, Quotient):
+            part = index.floordiv(place_index(atom.key[0], values, source), atom.key[1])
+        elif isinstance(atom, Remainder):
+            part = index.mod(place_index(atom.key[0], values, source), atom.key[1])
+        else:
+            node, at, extent = atom.key
+            inner = tuple(place_index(k, values, source) for k in at)
+            part = Index(((Lookup(source(node) if isinstance(node, Node) else node, inner, extent), 1),))
+        total = index.add(total, index.scale(part, c))
+    return total
+
+
+def instantiate(
+    root: Expr,
+    values: Mapping[IVar, Index],
+    resolve: Resolve,
+    source: Callable[[Node], object],
+    memo: dict[int, Expr],
+) -> Expr:
+    """The expression with its variables and reads replaced. `memo` keeps shared parts shared across calls."""
+    for expr in expressions([root]):
+        if id(expr) in memo:
+            continue
+        if isinstance(expr, Load):
+            at = tuple(place_index(i, values, source) for i in expr.index)
+            guards = place_guards(expr.guards, values, source)
+            fill = memo[id(expr.fill)] if expr.fill is not None else None
+            memo[id(expr)] = resolve(expr.buf, at, guards, fill)
+        elif isinstance(expr, Op):
+            memo[id(expr)] = Op(expr.name, tuple(memo[id(a)] for a in expr.args), expr.dtype, expr.attr)
+        elif isinstance(expr, IndexValue):
+            memo[id(expr)] = IndexValue(place_index(expr.index, values, source), expr.dtype)
+        elif isinstance(expr, Guarded):
+            guards = place_guards(expr.guards, values, source)
+            memo[id(expr)] = Guarded(guards, memo[id(expr.expr)], memo[id(expr.fill)], expr.dtype)
+        else:
+            memo[id(expr)] = expr
+    return memo[id(root)]
+
+
+def place_guards(
+    guards: tuple[Guard, ...], values: Mapping[IVar, Index], source: Callable[[Node], object]
+) -> tuple[Guard, ...]:
+    placed = (Guard(place_index(g.index, values, source), g.size, g.divisor) for g in guards)
+    return tuple(g for g in placed if not g.always())

@@ -1,0 +1,245 @@
+"""The kernel IR, whole.
+
+    Kernel = name, params: Buf*, chunks: Size, body: Stmt, nodes          a function of a range of chunks
+    Buf    = dtype, shape: Size*, storage: arg | arena | scratch | register | lanes | constant
+    Size   = int | Dim | sum | product | floordiv                          (graph.sizes)
+    Index  = affine in loop variables, quotients, remainders, lookups      (graph.index)
+    Stmt   = Block | Loop(var, lo, hi, step, chunk | seq | vec L | unroll) | If
+           | Store(buf, index, expr) | Reduce(buf, index, combine, expr) | Call(kernel, (buf, index)*, sizes)
+    Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*) | Across(combine, lanes)
+
+A `vec` loop runs its body for `lanes` consecutive values at once; a Reduce into a `lanes` buffer keeps one partial
+result per lane (and per copy of the body where the loop is unrolled), which Across folds in a fixed tree. Control
+flow across kernels (sequential loops around calls) is the `Program` at the end of this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+
+from ..graph.dtypes import DType
+from ..graph.index import Guard, Index, IVar
+from ..graph.node import Node
+from ..graph.sizes import Dim, Extent, Shape
+
+
+@dataclass(eq=False, slots=True)
+class Buf:
+    """Memory with a row-major layout. `register` and `lanes` buffers have constant shapes and live in variables."""
+
+    name: str
+    dtype: DType
+    shape: Shape
+    storage: str
+    strides: tuple[Extent, ...] = ()
+    array: np.ndarray[Any, Any] | None = None  # contents of a constant
+    base: Buf | None = None  # the buffer that a view within a sequential loop steps through
+
+    def __post_init__(self) -> None:
+        if not self.strides:
+            self.strides = row_major(self.shape)
+
+
+def row_major(shape: Shape) -> tuple[Extent, ...]:
+    strides: list[Extent] = []
+    stride: Extent = 1
+    for extent in reversed(shape):
+        strides.append(stride)
+        stride = stride * extent
+    return tuple(reversed(strides))
+
+
+@dataclass(eq=False, slots=True)
+class Const:
+    value: float | int | bool
+    dtype: DType
+
+
+@dataclass(eq=False, slots=True)
+class IndexValue:
+    """An index as a number."""
+
+    index: Index
+    dtype: DType
+
+
+@dataclass(eq=False, slots=True)
+class Load:
+    """An element, or `fill` where a guard does not hold. Until buffers are placed, `buf` is the node that is read."""
+
+    buf: Any
+    index: tuple[Index, ...]
+    dtype: DType
+    guards: tuple[Guard, ...] = ()
+    fill: Expr | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Op:
+    """A lane function of the op table applied to expressions; `attr` is what `cvt` and `check_index` need."""
+
+    name: str
+    args: tuple[Expr, ...]
+    dtype: DType
+    attr: Any = None
+
+
+@dataclass(eq=False, slots=True)
+class Guarded:
+    """`expr` where the guards hold, else `fill`: a choice between values that are both safe to compute."""
+
+    guards: tuple[Guard, ...]
+    expr: Expr
+    fill: Expr
+    dtype: DType
+
+
+@dataclass(eq=False, slots=True)
+class Across:
+    """The lanes (and unrolled copies) of an accumulator, combined in a fixed halving tree."""
+
+    combine: str
+    buf: Buf
+    dtype: DType
+
+
+Expr = Union[Const, IndexValue, Load, Op, Guarded, Across]
+
+
+@dataclass(eq=False, slots=True)
+class Loop:
+    var: IVar
+    lo: Index
+    hi: Index
+    kind: str  # "chunk" | "seq" | "vec" | "unroll"
+    body: list[Stmt]
+    step: int = 1
+    lanes: int = 1
+    unroll: int = 1
+    limit: Index | None = None  # a second upper bound: hi is the lesser of the two
+    down: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class If:
+    guards: tuple[Guard, ...]
+    body: list[Stmt]
+
+
+@dataclass(eq=False, slots=True)
+class Store:
+    buf: Buf
+    index: tuple[Index, ...]
+    value: Expr
+
+
+@dataclass(eq=False, slots=True)
+class Reduce:
+    """buf[index] = combine(buf[index], value). `argmax` pairs the value with `position` in a second buffer."""
+
+    buf: Buf
+    index: tuple[Index, ...]
+    combine: str
+    value: Expr
+    positions: Buf | None = None
+    position: Index | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """Calls another kernel on parts of buffers: pairs of buffer and element offset, then sizes."""
+
+    kernel: Kernel
+    args: tuple[tuple[Buf, Index], ...]
+    sizes: tuple[Index, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Comment:
+    text: str
+
+
+Stmt = Union[Loop, If, Store, Reduce, Call, Comment]
+
+
+@dataclass(eq=False, slots=True)
+class Kernel:
+    """A function of a chunk range. `params` are the buffers of others that it touches, `locals` its own."""
+
+    name: str
+    params: list[Buf]
+    writes: set[Buf]
+    chunks: Extent
+    body: list[Stmt]
+    nodes: list[Node] = field(default_factory=list)
+    title: str = ""
+    scratch: list[Buf] = field(default_factory=list)  # one copy per worker
+    registers: list[Buf] = field(default_factory=list)
+    size_params: list[Dim] = field(default_factory=list)
+    checks: bool = False
+    inner: bool = False  # called by kernels only
+    serial: bool = False  # too little work to hand chunks to other cores
+    flops: Extent = 0
+    bytes: Extent = 0
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A kernel call at the level of the whole function."""
+
+    kernel: Kernel
+
+
+@dataclass(eq=False, slots=True)
+class ScanLoop:
+    """A sequential loop around calls: `views` step through their bases, `carries` swap after every iteration."""
+
+    var: IVar
+    length: Extent
+    reverse: bool
+    steps: list[Step]
+    views: list[Buf]
+    carries: list[tuple[Buf, Buf, Buf, Buf]]  # (initial value, current, next, where the last value goes)
+
+
+Step = Union[Run, ScanLoop]
+
+
+def walk(body: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Every statement, outer ones first."""
+    stack: list[Stmt] = list(reversed(body))
+    while stack:
+        stmt = stack.pop()
+        yield stmt
+        if isinstance(stmt, (Loop, If)):
+            stack.extend(reversed(stmt.body))
+
+
+def operands(expr: Expr) -> tuple[Expr, ...]:
+    if isinstance(expr, Op):
+        return expr.args
+    if isinstance(expr, Load):
+        return () if expr.fill is None else (expr.fill,)
+    if isinstance(expr, Guarded):
+        return (expr.expr, expr.fill)
+    return ()
+
+
+def expressions(roots: Sequence[Expr]) -> list[Expr]:
+    """Every subexpression once, operands first; no recursion."""
+    order: list[Expr] = []
+    seen: set[int] = set()
+    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
+    while stack:
+        expr, expanded = stack.pop()
+        if expanded:
+            order.append(expr)
+        elif id(expr) not in seen:
+            seen.add(id(expr))
+            stack.append((expr, True))
+            stack.extend((o, False) for o in reversed(operands(expr)) if id(o) not in seen)
+    return order

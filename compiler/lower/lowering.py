@@ -1,0 +1,447 @@
+"""program → module: stages, groups, kernels and memory, in the order of execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..artifact import Target
+from ..graph import index, sizes
+from ..graph.index import IVar
+from ..graph.node import Node, make, toposort
+from ..graph.program import Program
+from ..graph.sizes import Extent
+from . import tiles
+from .fuse import Fuser, Group
+from .ir import Buf, Call, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, walk
+from .memory import Layout, plan_memory
+from .rows import RowScheduler
+from .scatter import scatter_kernel
+from .stages import Stage, choose_kept, make_stage
+
+
+@dataclass(eq=False, slots=True)
+class Module:
+    """Everything that code generation needs. `args` are inputs, variables and outputs, in the order of the slots."""
+
+    name: str
+    target: Target
+    program: Program
+    inputs: list[Buf]
+    variables: list[Buf]
+    outputs: list[Buf]
+    written: set[Buf]
+    steps: list[Step]
+    kernels: list[Kernel]  # in order of execution, those inside loops included
+    tiles: list[Kernel]
+    layout: Layout
+    checks: list[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
+    `disabled` names rewrite rules to leave out."""
+
+    recompute: str = "cheap"
+    disabled: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Shared:
+    """What the lowering of a function and of its loop bodies have in common."""
+
+    target: Target
+    options: Options
+    tiles: dict[tuple[object, ...], Kernel] = field(default_factory=dict)
+    kernels: list[Kernel] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+
+    def unique(self, name: str) -> str:
+        count = self.names.get(name, 0)
+        self.names[name] = count + 1
+        return name if count == 0 else f"{name}_{count}"
+
+
+def lower(program: Program, target: Target, options: Options | None = None) -> Module:
+    """Lowers a program for a target.
+
+    Updates are written in place where nothing reads the old value later; if a data-dependent check could still fail
+    after such a write, all updates go through memory of their own and are copied at the end.
+    """
+    options = options or Options()
+    for deferred in (False, True):
+        module, safe = _lower(program, target, options, deferred)
+        if safe:
+            break
+    return module
+
+
+def _lower(program: Program, target: Target, options: Options, deferred: bool) -> tuple[Module, bool]:
+    shared = _Shared(target, options)
+    inputs = {n: Buf(_identifier(shared, n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
+    variables = {n: Buf(_identifier(shared, n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
+    separated = _separate(program)
+    outputs = {
+        n: Buf(_identifier(shared, f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
+        for k, n in enumerate(separated.outputs)
+    }
+    scope = Scope(shared, {**inputs, **variables}, outputs, dict((u, variables[v]) for v, u in separated.updates),
+                  deferred)
+    steps = scope.run(separated.roots)
+    layout = plan_memory(steps, target)
+    checks: list[Node] = []
+    last_check, first_write = -1, len(shared.kernels)
+    state = set(variables.values())
+    for k, kernel in enumerate(shared.kernels):
+        found = [e.attr for e in _ops(kernel) if e.name == "check_index"]
+        if found:
+            last_check = k
+            kernel.checks = True
+            checks.extend(n for n in found if n not in checks)
+        if kernel.writes & state:
+            first_write = min(first_write, k)
+    module = Module(
+        program.name, target, program, list(inputs.values()), list(variables.values()),
+        [outputs[n] for n in separated.outputs], {variables[v] for v, _ in program.updates}, steps, shared.kernels,
+        list(shared.tiles.values()), layout, checks,
+    )
+    return module, deferred or last_check < first_write
+
+
+def _identifier(shared: _Shared, name: str) -> str:
+    """A C identifier that says what the user calls the array."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "v"
+    if text[0].isdigit():
+        text = "v" + text
+    return shared.unique(text if text not in _RESERVED else text + "_")
+
+
+_RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while args context "
+    "workspace begin end worker scratch chunk row task self main".split()
+)
+
+
+def _separate(program: Program) -> Program:
+    """Gives every output and update a node of its own that can be stored where it belongs."""
+    taken: set[Node] = set()
+    counter = 0
+
+    def own(node: Node) -> Node:
+        nonlocal counter
+        if node.op.kind == "leaf" or node in taken or node.op.name in ("copy", "item"):
+            counter += 1
+            node = make("copy", (node,), counter)
+        taken.add(node)
+        return node
+
+    outputs = tuple(own(n) for n in program.outputs)
+    updates = tuple((v, own(u)) for v, u in program.updates)
+    return replace(program, outputs=outputs, updates=updates)
+
+
+def _ops(kernel: Kernel) -> list[Op]:
+    roots = [s.value for s in walk(kernel.body) if isinstance(s, (Store, Reduce))]
+    return [e for e in expressions(roots) if isinstance(e, Op)]
+
+
+class Scope:
+    """The lowering of one graph: the function's, or a loop body's. Answers the schedules' questions about memory."""
+
+    def __init__(
+        self, shared: _Shared, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], updates: Mapping[Node, Buf],
+        deferred: bool,
+    ) -> None:
+        self.shared, self.deferred = shared, deferred
+        self.leaves = dict(leaves)
+        self.outputs, self.updates = outputs, updates
+        self.buffers: dict[Node, Buf] = {}
+        self.copies: list[tuple[Buf, Buf]] = []
+        self.steps: list[Step] = []
+
+    def run(self, roots: Sequence[Node]) -> list[Step]:
+        target = self.shared.target
+        # What checks depend on comes first, so that a failing call has not touched state.
+        checks = [n for n in toposort(roots) if n.op.name == "check_index"]
+        order = toposort([*checks, *roots])
+        self.roots = set(roots)
+        self.plans: dict[Stage, tiles.Plan] = {}
+        kept = choose_kept(order, roots, lambda n: self._packed_operand(n), self.shared.options.recompute)
+        stages = []
+        for node in order:
+            if node not in kept:
+                continue
+            stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__)
+            if node.op.kind == "contraction":
+                found = tiles.plan(stage, target)
+                if found is not None:
+                    self.plans[stage] = found
+            stages.append(stage)
+        self.fuser = Fuser(stages, set(self.plans))
+        self.groups = self.fuser.run()
+        self._index_readers()
+        position = 0
+        while position < len(self.groups):
+            self.position = position
+            self._schedule(self.groups[position])
+            position += 1
+        for source, home in self.copies:
+            self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
+        return self.steps
+
+    def _packed_operand(self, node: Node) -> set[int]:
+        """Which operand of a contraction is packed, and so may be computed on the way."""
+        probe = make_stage(node, lambda n: n is not node)
+        found = tiles.plan(probe, self.shared.target)
+        return set() if found is None else {1 - found.rows_operand}
+
+    def _index_readers(self) -> None:
+        self.readers: dict[Node, set[Stage]] = {}
+        for group in self.groups:
+            for s in group.stages:
+                self._register(s)
+
+    def _register(self, s: Stage) -> None:
+        for node, _ in s.reads:
+            self.readers.setdefault(node, set()).add(s)
+        if s.node.op.name == "scan":
+            for node in s.node.inputs:
+                self.readers.setdefault(node, set()).add(s)
+
+    def _schedule(self, group: Group) -> None:
+        self.group = group
+        first = group.stages[0]
+        # A number in front keeps kernels apart, in order, and clear of the names of the C library.
+        name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
+        if group.kind == "loop":
+            if first.node.op.name == "scan":
+                self._scan(first)
+            return
+        if group.kind == "tile":
+            scheduler = tiles.TileScheduler(
+                group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
+            )
+            self._add(scheduler.build())
+        elif group.kind == "scatter":
+            self._add(scatter_kernel(first, self, self.shared.target, name))
+        else:
+            self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
+            self._add(self.rows.build())
+
+    def _add(self, kernel: Kernel) -> None:
+        _collect(kernel)
+        self.shared.kernels.append(kernel)
+        self.steps.append(Run(kernel))
+
+    def buffer(self, node: Node | Buf) -> Buf:
+        if isinstance(node, Buf):
+            return node
+        found = self.leaves.get(node) or self.buffers.get(node)
+        if found is None:
+            if node.op.name == "constant":
+                found = Buf(self.shared.unique("table"), node.dtype, node.shape, "constant", array=node["data"].array)
+                self.leaves[node] = found
+            else:
+                found = self._place(node)
+        return found
+
+    def external(self, stage: Stage) -> bool:
+        """Whether anything outside the stage's group reads it."""
+        if stage.node in self.roots:
+            return True
+        mine = self.fuser.group_of[stage].root()
+        return any(self.fuser.group_of[r].root() is not mine for r in self.readers.get(stage.node, ()))
+
+    def result(self, stage: Stage) -> Buf:
+        return self.buffer(stage.node)
+
+    def _place(self, node: Node) -> Buf:
+        if node in self.outputs:
+            found = self.outputs[node]
+        elif node in self.updates:
+            home = self.updates[node]
+            if self._in_place(node, home):
+                found = home
+            else:
+                found = Buf(self.shared.unique(f"new_{home.name}"), node.dtype, node.shape, "arena")
+                self.copies.append((found, home))
+        else:
+            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena")
+        self.buffers[node] = found
+        return found
+
+    def _in_place(self, node: Node, home: Buf) -> bool:
+        """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""
+        if self.deferred:
+            return False
+        variable = next(n for n, b in self.leaves.items() if b is home)
+        maker = self.fuser.maker[node]
+        identity = {self.fuser.classes.find(v) for v in maker.axes}
+        for reader in self.readers.get(variable, ()):
+            group = self.fuser.group_of[reader].root()
+            number = self.groups.index(group)
+            if number > self.position:
+                return False
+            if number < self.position:
+                continue
+            if group.kind == "tile":
+                if reader in self.plans:
+                    return False
+            elif group.kind != "row" or self.rows.nest_of[reader].level > self.rows.nest_of[maker].level:
+                return False
+            elif reader is not maker and self.rows.nest_of[reader] is not self.rows.nest_of[maker] and (
+                self.rows.nests.index(self.rows.nest_of[reader]) > self.rows.nests.index(self.rows.nest_of[maker])
+            ):
+                return False
+            for read, at in reader.reads:
+                if read is not variable:
+                    continue
+                for axis, i in zip(maker.axes, at, strict=True):
+                    v = i.as_var()
+                    if axis.extent != 1 and (v is None or self.fuser.classes.find(v) is not
+                                             self.fuser.classes.find(axis)):
+                        return False
+            if {self.fuser.classes.find(v) for v in reader.axes} != identity or reader.reduce:
+                return False
+        return True
+
+    def partial(self, stage: Stage, chunks: Extent) -> Buf:
+        """Memory for a reduction's chunks, and the stage that combines them, in the kernel that wants it first."""
+        buf = Buf(self.shared.unique(f"{_value_name(stage.node)}_parts"), stage.node.dtype,
+                  (chunks, *stage.node.shape), "arena")
+        axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(stage.node.shape))
+        over = IVar("part", chunks)
+        at = (index.of(over), *(index.of(v) for v in axes))
+        value = Load(buf, at, stage.node.dtype)
+        # The buffer stands where other stages have a node; it has a shape as they do.
+        combining = "add" if stage.combine == "fma" else stage.combine
+        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1,  # type: ignore[list-item]
+                        combines=True)
+        self._insert(combine, stage)
+        return buf
+
+    def _insert(self, combine: Stage, stage: Stage) -> None:
+        fuser = self.fuser
+        fuser.maker[stage.node] = combine
+        readers = self.readers.get(stage.node, set())
+        for group in self.groups[self.position + 1 :]:
+            if any(s in readers for s in group.stages):
+                if group.kind == "row" and fuser.prepend(group, combine):
+                    return
+                break
+        group = Group("row", [combine], -1, ops=2)
+        group.frame = fuser.frame([combine])
+        fuser.group_of[combine] = group
+        self.groups.insert(self.position + 1, group)
+
+    def _scan(self, stage: Stage) -> None:
+        node = stage.node
+        body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
+        t = IVar("t", node["length"])
+        leaves: dict[Node, Buf] = {}
+        views: list[Buf] = []
+        carries: list[tuple[Buf, Buf, Buf, Buf]] = []
+        unique = self.shared.unique
+        results = {n["number"]: n for n in self._items(node)}
+        inner_outputs: dict[Node, Buf] = {}
+        separated = _separate(Program("body", (), body.outputs)).outputs
+        for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
+            if k < n_carry:
+                current = Buf(unique("carry"), param.dtype, param.shape, "arena")
+                following = Buf(unique("carry"), param.dtype, param.shape, "arena")
+                leaves[param] = current
+                inner_outputs[separated[k]] = following
+                last = self.buffer(results[k]) if k in results else current
+                carries.append((self.buffer(operand), current, following, last))
+            elif k < n_carry + n_xs:
+                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self.buffer(operand))
+                leaves[param] = view
+                views.append(view)
+            else:
+                leaves[param] = self.buffer(operand)
+        for k, out in enumerate(separated[n_carry:]):
+            number = n_carry + k
+            if number in results:
+                base = self.buffer(results[number])
+            else:
+                base = Buf(unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
+            view = Buf(unique("step"), out.dtype, out.shape, "view", base=base)
+            inner_outputs[out] = view
+            views.append(view)
+        inner = Scope(self.shared, leaves, inner_outputs, {}, False)
+        steps = inner.run(separated)
+        self.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
+
+    def _items(self, node: Node) -> list[Node]:
+        return [s.node for s in self.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
+
+
+def _loop_stage(node: Node) -> Stage:
+    return Stage(node, (), (), None, Load(node, (), node.dtype), [], 0, 1)
+
+
+def _value_name(node: Node) -> str:
+    return {"contract": "product", "add": "sum_", "sum": "total"}.get(node.op.name, node.op.name)
+
+
+def _kernel_name(group: Group) -> str:
+    """Names what a kernel does by its most telling operations, at most three."""
+    names = [_value_name(s.node).rstrip("_") for s in group.stages]
+    if group.kind == "tile":
+        names[0] = "matmul"
+    distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))
+    return "_".join(distinct[:3]) or "copy"
+
+
+def _copy_kernel(source: Buf, home: Buf, name: str, target: Target) -> Kernel:
+    n = sizes.product(home.shape)
+    v = IVar("i", n)
+    at = (*(index.ZERO,) * (len(home.shape) - 1), index.of(v)) if home.shape else ()
+    body = [Store(home, at, Load(source, at, home.dtype))]
+    lanes = target.vector_bytes // max(4, home.dtype.itemsize)
+    loop = [Loop(v, index.ZERO, index.of(n), "vec", body, 1, lanes)] if home.shape else body
+    kernel = Kernel(name, [], set(), 1, list(loop))
+    kernel.title = f"{home.name} = {source.name}"
+    return kernel
+
+
+def _collect(kernel: Kernel) -> None:
+    """Lists the buffers of others that a kernel reads and writes, in order of appearance."""
+    seen: dict[Buf, None] = {}
+
+    def note(buf: Buf) -> None:
+        if buf.storage in ("arg", "arena", "constant", "view"):
+            seen[buf] = None
+
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, (Store, Reduce)):
+            for e in expressions([stmt.value]):
+                if isinstance(e, Load):
+                    note(e.buf)
+                    for i in e.index:
+                        _note_lookups(i, note)
+                    for g in e.guards:
+                        _note_lookups(g.index, note)
+            for i in stmt.index:
+                _note_lookups(i, note)
+            note(stmt.buf)
+            if stmt.buf.storage in ("arg", "arena", "view"):
+                kernel.writes.add(stmt.buf)
+        elif isinstance(stmt, Call):
+            for buf, i in stmt.args:
+                note(buf)
+                _note_lookups(i, note)
+    kernel.params = list(seen)
+
+
+def _note_lookups(i: index.Index, note: object) -> None:
+    pending = [i]
+    while pending:
+        for atom, _ in pending.pop().terms:
+            if isinstance(atom, index.Lookup):
+                note(atom.key[0])  # type: ignore[operator]
+                pending.extend(atom.key[1])
+            elif not isinstance(atom, IVar):
+                pending.append(atom.key[0])

@@ -1,0 +1,120 @@
+"""Memory plan: one arena per call, offsets by lifetimes, known at compile time but for run-time dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..artifact import Target
+from ..graph import sizes
+from ..graph.sizes import Extent
+from .ir import Buf, Kernel, Run, ScanLoop, Step
+
+ALIGN = 64
+STACK = 16384  # bytes of scratch that a kernel may keep on its stack
+
+
+@dataclass(eq=False, slots=True)
+class Layout:
+    """Byte offsets of arena buffers and of the workers' scratch; `total` is the workspace in bytes."""
+
+    offsets: dict[Buf, Extent] = field(default_factory=dict)
+    lifetimes: dict[Buf, tuple[int, int]] = field(default_factory=dict)
+    scratch: Extent = 0
+    scratch_stride: Extent = 0
+    arena: Extent = 0
+    total: Extent = 0
+    unshared: int = 0  # bytes that buffers of known size would take without sharing
+
+
+def nbytes(buf: Buf) -> Extent:
+    return sizes.mul(sizes.product(buf.shape), buf.dtype.itemsize)
+
+
+def aligned(n: Extent) -> Extent:
+    return sizes.mul(sizes.ceildiv(n, ALIGN), ALIGN)
+
+
+def on_stack(kernel: Kernel) -> bool:
+    """Whether a kernel's scratch is small enough for local arrays."""
+    total: Extent = 0
+    for buf in kernel.scratch:
+        total = sizes.add(total, aligned(nbytes(buf)))
+    return isinstance(total, int) and total <= STACK
+
+
+def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
+    """First fit by descending size over lifetimes. Buffers of run-time size follow, one after another."""
+    layout = Layout()
+    kernels: list[Kernel] = []
+    clock = _lifetimes(steps, 0, layout.lifetimes, kernels)
+    del clock
+    fixed = [(b, nbytes(b)) for b in layout.lifetimes if isinstance(nbytes(b), int)]
+    placed: list[tuple[int, int, Buf]] = []
+    arena = 0
+    for buf, size in sorted(fixed, key=lambda item: -item[1]):  # type: ignore[operator]
+        size = aligned(size)
+        assert isinstance(size, int)
+        layout.unshared += size
+        first, last = layout.lifetimes[buf]
+        at = 0
+        for start, end, other in placed:
+            a, b = layout.lifetimes[other]
+            if a <= last and first <= b and start < at + size and at < end:
+                at = end
+        layout.offsets[buf] = at
+        placed.append((at, at + size, buf))
+        placed.sort(key=lambda p: p[0])
+        arena = max(arena, at + size)
+    end: Extent = arena
+    for buf in layout.lifetimes:
+        if buf not in layout.offsets:
+            layout.offsets[buf] = end
+            end = sizes.add(end, aligned(nbytes(buf)))
+    layout.arena = end
+    strides: list[Extent] = []
+    for kernel in kernels:
+        if not on_stack(kernel):
+            total: Extent = 0
+            for buf in kernel.scratch:
+                total = sizes.add(total, aligned(nbytes(buf)))
+            strides.append(total)
+    constant = [s for s in strides if isinstance(s, int)]
+    stride: Extent = max(constant, default=0)
+    for s in strides:
+        if not isinstance(s, int):
+            stride = sizes.add(stride, s)
+    layout.scratch, layout.scratch_stride = end, stride
+    layout.total = sizes.add(end, sizes.mul(stride, target.workers))
+    return layout
+
+
+def _lifetimes(
+    steps: Sequence[Step], clock: int, lifetimes: dict[Buf, tuple[int, int]], kernels: list[Kernel]
+) -> int:
+    def touch(buf: Buf, when: int) -> None:
+        root = buf
+        while root.base is not None:
+            root = root.base
+        if root.storage == "arena":
+            first, _ = lifetimes.get(root, (when, when))
+            lifetimes[root] = (first, when)
+
+    for step in steps:
+        if isinstance(step, Run):
+            kernels.append(step.kernel)
+            for buf in step.kernel.params:
+                touch(buf, clock)
+            clock += 1
+            continue
+        assert isinstance(step, ScanLoop)
+        start = clock
+        inner: dict[Buf, tuple[int, int]] = {}
+        clock = _lifetimes(step.steps, clock + 1, inner, kernels)
+        outside = [*step.views, *(b for c in step.carries for b in c)]
+        # Everything that a loop touches lives as long as the loop: its iterations share it.
+        for buf in [*inner, *outside]:
+            touch(buf, start)
+            touch(buf, clock)
+        clock += 1
+    return clock

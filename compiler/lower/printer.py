@@ -1,0 +1,125 @@
+"""Kernels and the memory plan as text, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..graph import sizes
+from .ir import Across, Call, Const, Expr, Guarded, If, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, Step, Stmt, Store
+from .ir import Comment, expressions, operands
+from .lowering import Module
+from .memory import nbytes
+
+_LONG = 72
+
+
+def kernel_text(kernel: Kernel) -> str:
+    """One kernel: its signature, then its loops, a line a statement."""
+    params = ", ".join(
+        f"{'' if b in kernel.writes else 'const '}{b.name}: {b.dtype}[{', '.join(map(str, b.shape))}]"
+        for b in kernel.params
+    )
+    lines = [f"kernel {kernel.name}({params})  chunks={kernel.chunks}"]
+    for b in kernel.scratch:
+        lines.append(f"  scratch {b.name}: {b.dtype}[{', '.join(map(str, b.shape))}]")
+    _block(kernel.body, 1, lines)
+    return "\n".join(lines)
+
+
+def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
+    pad = "  " * depth
+    for s in body:
+        if isinstance(s, Loop):
+            hi = f"min({s.hi}, {s.limit})" if s.limit is not None else str(s.hi)
+            kind = f"{s.kind} {s.lanes}" + (f" x{s.unroll}" if s.unroll > 1 else "") if s.kind == "vec" else s.kind
+            lines.append(f"{pad}for {s.var} in {s.lo} .. {hi} {kind}:")
+            _block(s.body, depth + 1, lines)
+        elif isinstance(s, If):
+            lines.append(f"{pad}if {' and '.join(map(str, s.guards))}:")
+            _block(s.body, depth + 1, lines)
+        elif isinstance(s, Store):
+            lines.append(f"{pad}{_element(s.buf.name, s.index)} = {_expression(s.value, pad, lines)}")
+        elif isinstance(s, Reduce):
+            lines.append(f"{pad}{_element(s.buf.name, s.index)} {s.combine}= {_expression(s.value, pad, lines)}")
+        elif isinstance(s, Call):
+            args = ", ".join(f"{b.name} + {i}" if str(i) != "0" else b.name for b, i in s.args)
+            lines.append(f"{pad}{s.kernel.name}({args}, {', '.join(map(str, s.sizes))})")
+        elif isinstance(s, Comment):
+            lines.append(f"{pad}# {s.text}")
+
+
+def _element(name: str, at: Sequence[object]) -> str:
+    return f"{name}[{', '.join(map(str, at))}]" if at else name
+
+
+def _expression(root: Expr, pad: str, lines: list[str]) -> str:
+    """The expression on one line; shared and long parts get lines of their own before it."""
+    order = expressions([root])
+    uses: dict[int, int] = {}
+    for e in order:
+        for o in operands(e):
+            uses[id(o)] = uses.get(id(o), 0) + 1
+    text: dict[int, str] = {}
+    for e in order:
+        t = _one(e, text)
+        if e is not root and isinstance(e, Op) and (uses[id(e)] > 1 or len(t) > _LONG):
+            name = f"t{len(lines)}"
+            lines.append(f"{pad}{name} = {t}")
+            t = name
+        text[id(e)] = t
+    return text[id(root)]
+
+
+def _one(e: Expr, text: dict[int, str]) -> str:
+    if isinstance(e, Const):
+        return str(e.value)
+    if isinstance(e, IndexValue):
+        return f"({e.index})"
+    if isinstance(e, Load):
+        element = _element(e.buf.name, e.index)
+        if e.guards:
+            fill = text[id(e.fill)] if e.fill is not None else "0"
+            return f"({element} if {' and '.join(map(str, e.guards))} else {fill})"
+        return element
+    if isinstance(e, Guarded):
+        return f"({text[id(e.expr)]} if {' and '.join(map(str, e.guards))} else {text[id(e.fill)]})"
+    if isinstance(e, Across):
+        return f"across({e.combine}, {e.buf.name})"
+    return f"{e.name}({', '.join(text[id(a)] for a in e.args)})"
+
+
+def module_text(module: Module) -> str:
+    """All kernels in the order of execution, loops around them indented."""
+    parts = [kernel_text(k) for k in module.tiles]
+    _steps(module.steps, 0, parts)
+    return "\n\n".join(parts) + "\n"
+
+
+def _steps(steps: Sequence[Step], depth: int, parts: list[str]) -> None:
+    pad = "  " * depth
+    for step in steps:
+        if isinstance(step, Run):
+            parts.append("\n".join(pad + line for line in kernel_text(step.kernel).split("\n")))
+        else:
+            parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}:")
+            _steps(step.steps, depth + 1, parts)
+
+
+def memory_text(module: Module) -> str:
+    """The memory plan: every buffer with its bytes, place and lifetime in kernels, then totals."""
+    layout = module.layout
+    rows = [("buffer", "type", "bytes", "offset", "kernels")]
+    for buf in [*module.inputs, *module.variables, *module.outputs]:
+        rows.append((buf.name, f"{buf.dtype}[{', '.join(map(str, buf.shape))}]", str(nbytes(buf)), "argument", ""))
+    for buf, offset in layout.offsets.items():
+        first, last = layout.lifetimes[buf]
+        kind = f"{buf.dtype}[{', '.join(map(str, buf.shape))}]"
+        rows.append((buf.name, kind, str(nbytes(buf)), str(offset), f"{first}..{last}"))
+    widths = [max(len(r[k]) for r in rows) for k in range(5)]
+    lines = ["  ".join(
+        r[k].rjust(widths[k]) if k in (2, 3) else r[k].ljust(widths[k]) for k in range(5)).rstrip() for r in rows]
+    scratch = sizes.mul(layout.scratch_stride, module.target.workers)
+    lines.append(f"arena {layout.arena} bytes, of {layout.unshared} without sharing")
+    lines.append(f"scratch {scratch} bytes: {layout.scratch_stride} for each of {module.target.workers} workers")
+    lines.append(f"workspace {layout.total} bytes")
+    return "\n".join(lines) + "\n"

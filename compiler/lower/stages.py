@@ -1,0 +1,275 @@
+"""graph → stages: which values are stored or reduced, and the scalar expression that computes each of their elements.
+
+A stage computes one kept node. Everything between kept nodes is inlined: an elementwise node becomes an operation, a
+structural node only changes the index at which its operand is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..graph import contraction, index, sizes
+from ..graph.index import Guard, Index, IVar, Lookup
+from ..graph.node import Node
+from .ir import Const, Expr, Guarded, IndexValue, Load, Op
+
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "stop_gradient"})
+CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
+LONGEST = 120  # operations that one expression may hold
+
+
+@dataclass(eq=False, slots=True)
+class Stage:
+    """One kept value as a loop nest: for every `axes` point, `value` (combined over the `reduce` variables).
+
+    `reads` are the kept or leaf nodes that the value is made of, with the index of each read. `target` (scatter) is
+    the index written, where it is not simply `axes`.
+    """
+
+    node: Node
+    axes: tuple[IVar, ...]
+    reduce: tuple[IVar, ...]
+    combine: str | None
+    value: Expr
+    reads: list[tuple[Node, tuple[Index, ...]]]
+    ops: int
+    cost: int
+    target: tuple[Index, ...] | None = None
+    position: Index | None = None
+    factors: tuple[Expr, Expr] | None = None  # a contraction's operands
+    combines: bool = False  # adds up the chunks of another stage
+    labels: tuple[IVar, ...] = field(default=())
+
+    @property
+    def loop_axes(self) -> tuple[IVar, ...]:
+        return (*self.axes, *self.reduce)
+
+    def work(self) -> int:
+        total = max(1, self.cost)
+        for v in self.loop_axes:
+            total *= sizes.hint(v.extent)
+        return total
+
+
+class Expander:
+    """Builds scalar expressions, inlining until kept nodes and leaves; equal (node, index) give one object."""
+
+    def __init__(self, kept: Callable[[Node], bool]) -> None:
+        self.kept = kept
+        self.memo: dict[tuple[Any, ...], Expr] = {}
+        self.reads: list[tuple[Node, tuple[Index, ...]]] = []
+        self.ops = 0
+        self.cost = 0
+
+    def expand(self, root: Node, at: tuple[Index, ...], guards: tuple[Guard, ...] = (), top: bool = False) -> Expr:
+        """The expression for element `at` of `root`; every read under it happens only where `guards` hold."""
+        start = (root, at, guards, top)
+        stack: list[tuple[tuple[Any, ...], bool]] = [(start, False)]
+        while stack:
+            key, expanded = stack.pop()
+            if key in self.memo:
+                continue
+            parts = self._parts(*key)
+            if not expanded:
+                stack.append((key, True))
+                stack.extend((part, False) for part, _ in parts if part not in self.memo)
+            else:
+                self.memo[key] = self._combine(key, parts)
+        return self.memo[start]
+
+    def _parts(
+        self, node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], top: bool
+    ) -> list[tuple[tuple[Any, ...], tuple[Guard, ...]]]:
+        if node.op.kind == "leaf" or (self.kept(node) and not top):
+            return []
+        if node.op.kind == "elementwise":
+            return [((operand, at, guards, False), ()) for operand in node.inputs]
+        assert node.op.access is not None, node
+        return [
+            ((node.inputs[a.operand], a.index, _merge(guards, a.guards), False), a.guards)
+            for a in node.op.access(node, at)
+        ]
+
+    def _combine(self, key: tuple[Any, ...], parts: list[tuple[tuple[Any, ...], tuple[Guard, ...]]]) -> Expr:
+        node, at, guards, top = key
+        dtype = node.dtype
+        if node.op.name == "literal":
+            return Const(node["value"], dtype)
+        if node.op.name == "iota":
+            return IndexValue(at[node["axis"]], dtype)
+        if not parts:
+            self._read(node, at)
+            return Load(node, at, dtype, guards, Const(0, dtype) if guards else None)
+        values = [self.memo[part] for part, _ in parts]
+        if node.op.kind == "elementwise":
+            self.ops += 1
+            self.cost += node.op.cost
+            attr: Any = None
+            if node.op.name == "cast":
+                attr = node.inputs[0].dtype
+            elif node.op.name == "check_index":
+                attr = node
+            return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
+        result = values[-1]
+        for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
+            if isinstance(value, Load) and isinstance(result, Const) and value.guards == own:
+                result = Load(value.buf, value.index, dtype, own, result)
+            else:
+                result = Guarded(own, value, result, dtype)
+            self.ops += 1
+            self.cost += 2
+        return result
+
+    def _read(self, node: Node, at: tuple[Index, ...]) -> None:
+        self.reads.append((node, at))
+        pending = list(at)
+        while pending:
+            for atom, _ in pending.pop().terms:
+                if isinstance(atom, Lookup):
+                    self.reads.append((atom.key[0], atom.key[1]))
+                    pending.extend(atom.key[1])
+                elif not isinstance(atom, IVar):
+                    pending.append(atom.key[0])
+
+
+def _merge(a: tuple[Guard, ...], b: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    return (*a, *(g for g in b if g not in a)) if b else a
+
+
+def through_views(node: Node) -> Node:
+    while node.op.name in VIEWS:
+        node = node.inputs[0]
+    return node
+
+
+def choose_kept(
+    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node], set[int]], recompute: str = "cheap"
+) -> set[Node]:
+    """The nodes that are stored or reduced rather than computed where they are used.
+
+    `inlined_operands` tells which operands of a contraction may be computed while packing. `recompute` is "cheap",
+    or "all" to inline whatever can be (for tests: a recomputed value is bit-equal to a stored one).
+    """
+    kept = set(roots)
+    uses: dict[Node, int] = {}
+    for node in reversed(order):
+        mine = uses.get(node, 0)
+        for operand in dict.fromkeys(node.inputs):
+            uses[operand] = uses.get(operand, 0) + (max(1, mine) if node.op.name in VIEWS else 1)
+    cost: dict[Node, int] = {}
+    count: dict[Node, int] = {}
+    epilogue: dict[Node, bool] = {}
+
+    def keep_source(node: Node) -> None:
+        source = through_views(node)
+        if source.op.kind != "leaf":
+            kept.add(source)
+            cost[source] = count[source] = 0
+
+    for node in order:
+        op = node.op
+        if op.kind == "leaf":
+            cost[node] = count[node] = 0
+            continue
+        spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
+        cost[node] = spent + sum(cost[i] for i in node.inputs)
+        count[node] = 1 + sum(count[i] for i in node.inputs)
+        if op.kind in ("reduction", "contraction", "scatter", "control") or op.name == "check_index":
+            kept.add(node)
+        if op.kind == "contraction":
+            for k, operand in enumerate(node.inputs):
+                if cost[operand] > 0 and k not in inlined_operands(node):
+                    keep_source(operand)
+        elif op.kind == "control":
+            for operand in node.inputs:
+                # A loop's operands are handed over as whole arrays.
+                if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota"):
+                    kept.add(operand)
+        elif op.name == "scatter_add" or op.name == "take":
+            where = node.inputs[0 if op.name == "scatter_add" else 1]
+            if where.op.kind != "leaf" or where.op.name in ("literal", "iota"):
+                kept.add(where)
+            if op.name == "take" and cost[node.inputs[0]] > CHEAP:
+                keep_source(node.inputs[0])
+        elif op.name == "broadcast" and recompute != "all":
+            x = node.inputs[0]
+            if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
+                keep_source(x)
+                cost[node] = 0
+        if op.kind == "elementwise":
+            # What can leave a contraction with its result is stored in place of it.
+            epilogue[node] = any(
+                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape for i in node.inputs
+            )
+            if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
+                kept.add(node)
+        if op.name not in VIEWS:
+            limit = 10**9 if recompute == "all" else CHEAP
+            if (uses.get(node, 0) > 1 and cost[node] > limit) or count[node] > LONGEST:
+                kept.add(node)
+        if node in kept:
+            cost[node] = count[node] = 0
+    return kept
+
+
+def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
+    """The loop nest of one kept node."""
+    expander = Expander(kept)
+    kind = node.op.kind
+    axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(node.shape))
+    at = tuple(index.of(v) for v in axes)
+    reduce: tuple[IVar, ...] = ()
+    target: tuple[Index, ...] | None = None
+    position: Index | None = None
+    factors: tuple[Expr, Expr] | None = None
+    labels: tuple[IVar, ...] = ()
+    combine = node.op.combine
+    if kind == "reduction":
+        x, summed = node.inputs[0], node["axes"]
+        reduce = tuple(IVar(f"r{k}", x.shape[a]) for k, a in enumerate(summed))
+        free, bound = iter(at), iter(reduce)
+        full = tuple(index.of(next(bound)) if k in summed else next(free) for k in range(len(x.shape)))
+        value = expander.expand(x, full)
+        if x.dtype != node.dtype and combine == "add":
+            value = Op("cvt", (value,), node.dtype, x.dtype)
+        if combine == "argmax":
+            position = index.linear([index.of(v) for v in reduce], tuple(v.extent for v in reduce))
+    elif kind == "contraction":
+        extents, n_out = node["extents"], node["n_out"]
+        reduce = tuple(IVar(f"r{k}", n) for k, n in enumerate(extents[n_out:]))
+        labels = (*axes, *reduce)
+        loads = contraction.loads(node, labels)
+        factors = tuple(  # type: ignore[assignment]
+            _zero_outside(expander.expand(node.inputs[a.operand], a.index, a.guards), a.guards) for a in loads
+        )
+        assert factors is not None
+        # Every product goes into the sum with one rounding, whichever schedule runs it.
+        value, combine = Op("pair", factors, node.dtype), "fma"
+        expander.ops, expander.cost = expander.ops + 1, expander.cost + 2
+    elif kind == "scatter":
+        idx, updates = node.inputs
+        axis, rank = node["axis"], len(idx.shape)
+        axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(updates.shape))
+        at = tuple(index.of(v) for v in axes)
+        where = index.lookup(idx, at[axis : axis + rank], node["extent"])
+        target = (*at[:axis], where, *at[axis + rank :])
+        reduce = axes[axis : axis + rank]
+        axes = (*axes[:axis], *axes[axis + rank :])
+        value = expander.expand(updates, at)
+        expander._read(idx, at[axis : axis + rank])
+        combine = "add"
+    else:
+        value = expander.expand(node, at, top=True)
+    reads = list(dict.fromkeys(expander.reads))
+    return Stage(
+        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False, labels
+    )
+
+
+def _zero_outside(value: Expr, guards: tuple[Guard, ...]) -> Expr:
+    """A contraction's operand counts as 0 outside its array; guarded reads already do."""
+    if not guards or isinstance(value, Load):
+        return value
+    return Guarded(guards, value, Const(0, value.dtype), value.dtype)

@@ -1,0 +1,437 @@
+"""Tile schedule: contractions with reuse of both operands, as register tiles over a packed panel.
+
+One operand (the rows) is read where it lies, by broadcast, through two strides; the other (the columns) is packed into
+panels of a few vectors, where its prologue is applied. Which operand is which, and so along which axis the lanes run,
+follows from what has to be packed and how the result lies in memory. Tiles go through a small buffer to the epilogue,
+an ordinary loop nest over the tile, so that bounds, transposed results and any fused tail need no tile of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..artifact import Target
+from ..graph import index, sizes
+from ..graph.dtypes import DType
+from ..graph.index import Guard, Index, IVar
+from ..graph.node import Node
+from ..graph.sizes import Dim, Extent
+from .fuse import Classes, Group
+from .instantiate import instantiate
+from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
+from .rows import Placement, lanes_for
+from .stages import Stage
+
+DEPTH = 2048  # most of the summed axis that one packed panel holds
+SERIAL = 1 << 19  # flops below which one core is as fast as several
+PANELS = 8  # chunks to aim at where the columns alone give fewer
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """How a contraction is tiled. Axes are the stage's own loop variables."""
+
+    rows_operand: int
+    batch: tuple[IVar, ...]
+    rows: tuple[IVar, ...]
+    columns: tuple[IVar, ...]
+    outer: tuple[IVar, ...]  # summed axes whose steps are separate panels
+    depth: tuple[IVar, ...]
+    tile_rows: int
+    tile_vectors: int
+    lanes: int
+    cost: float
+
+    @property
+    def width(self) -> int:
+        return self.tile_vectors * self.lanes
+
+
+def _stride(offset: Index, axes: Sequence[IVar]) -> Extent | None:
+    """The stride of several adjacent axes taken as one, None where they do not merge."""
+    stride: Extent | None = None
+    span: Extent = 1
+    for v in reversed(axes):
+        c = offset.affine_in(v)
+        if v.extent == 1:
+            continue
+        if c is None:
+            return None
+        if stride is None:
+            stride, span = c, sizes.mul(c, v.extent)
+        else:
+            if c != span:
+                return None
+            span = sizes.mul(span, v.extent)
+    return 0 if stride is None else stride
+
+
+def _merge_suffix(offset: Index, axes: Sequence[IVar]) -> tuple[tuple[IVar, ...], tuple[IVar, ...]]:
+    """Splits axes into those that do not merge and the longest suffix that does."""
+    for k in range(len(axes) + 1):
+        if _stride(offset, axes[k:]) is not None:
+            return tuple(axes[:k]), tuple(axes[k:])
+    raise AssertionError("an empty suffix always merges")
+
+
+def plan(stage: Stage, target: Target) -> Plan | None:
+    """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
+    if stage.factors is None:
+        return None
+    uses = []
+    for factor, operand in zip(stage.factors, (0, 1), strict=True):
+        axes: set[IVar] = set()
+        for e in _loads(factor):
+            for i in e.index:
+                axes |= i.vars()
+            for g in e.guards:
+                axes |= g.index.vars()
+        uses.append(axes)
+    batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
+    if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
+        return None
+    own = [tuple(v for v in stage.axes if v in uses[k] and v not in uses[1 - k]) for k in (0, 1)]
+    options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
+    found = [o for o in options if o is not None]
+    return min(found, key=lambda o: o.cost) if found else None
+
+
+def _loads(factor: Expr) -> list[Load]:
+    from .ir import expressions
+
+    return [e for e in expressions([factor]) if isinstance(e, Load)]
+
+
+def _orient(
+    stage: Stage, rows_operand: int, batch: tuple[IVar, ...], rows: tuple[IVar, ...], columns: tuple[IVar, ...],
+    target: Target,
+) -> Plan | None:
+    assert stage.factors is not None
+    direct = stage.factors[rows_operand]
+    packed = stage.factors[1 - rows_operand]
+    if not isinstance(direct, Load) or direct.guards:
+        return None
+    dtype = stage.node.dtype
+    lanes = max(2, target.vector_bytes // dtype.itemsize)
+    offset = index.linear(direct.index, direct.buf.shape)
+    if any(offset.affine_in(v) is None for v in (*rows, *stage.reduce, *batch)):
+        return None
+    out = index.linear([index.of(v) for v in stage.axes], stage.node.shape)
+    row_rest, row_tile = _merge_suffix(offset, rows)
+    column_rest, column_tile = _merge_suffix(out, columns)
+    # Summed axes in the order in which the rows lie in memory merge best.
+    summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
+    outer, depth = _merge_suffix(offset, summed)
+    m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
+    if m * n * k < 512 or m < 2 or n < max(2, lanes // 4) or k < 4:
+        return None
+    vectors = 1 if n <= lanes else 2
+    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    m_static = sizes.product(v.extent for v in row_tile)
+    if isinstance(m_static, int):
+        tile_rows = min(range(2, min(tall, m_static) + 1), key=lambda r: (-(-m_static // r) * (r + 1), -r), default=1)
+    else:
+        tile_rows = tall
+    width = vectors * lanes
+    loads = _loads(packed)
+    along = column_tile[-1] if column_tile else None
+    pack_stride = 1.0
+    for load in loads:
+        stride = index.linear(load.index, load.buf.shape).affine_in(along) if along is not None else 0
+        pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 8.0)
+    out_stride = 1.0 if _stride(out, column_tile) == 1 else 5.0
+    padded = -(-n // width) * width / n
+    rest = 1
+    for v in (*batch, *row_rest, *column_rest, *outer):
+        rest *= sizes.hint(v.extent)
+    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride)
+    if not row_tile or not column_tile or not depth:
+        return None
+    return Plan(
+        rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
+        cost,
+    )
+
+
+def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
+    """c[rows, width] += Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers."""
+    width = vectors * lanes
+    a = Buf("a", dtype, (1,), "arg")
+    b = Buf("b", dtype, (1, width), "arg")
+    c = Buf("c", dtype, (tile_rows, width), "arg")
+    acc = Buf("c", dtype, (tile_rows, width), "register")
+    column = Buf("b", dtype, (width,), "register")
+    row = Buf("a", dtype, (tile_rows, lanes), "register")
+    depth, row_stride, depth_stride = (Dim(n, min=0) for n in ("depth", "row_stride", "depth_stride"))
+    i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
+    at = (index.of(i), index.of(j))
+
+    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
+        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], 1, lanes, vectors)
+
+    def rows(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
+
+    element = Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype)
+    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
+    step: list[Stmt] = [
+        columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
+        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
+    ]
+    body: list[Stmt] = [
+        rows(columns(Store(acc, at, Load(c, at, dtype)))),
+        Loop(k, index.ZERO, index.of(depth), "seq", step),
+        rows(columns(Store(c, at, Load(acc, at, dtype)))),
+    ]
+    kernel = Kernel(f"tile_{tile_rows}x{width}", [a, b, c], {c}, 1, body, inner=True)
+    kernel.registers = [acc, column, row]
+    kernel.size_params = [depth, row_stride, depth_stride]
+    kernel.title = f"c[{tile_rows}, {width}] += a[{tile_rows}, depth] @ b[depth, {width}]"
+    return kernel
+
+
+class TileScheduler:
+    """Builds the kernel of a contraction and its epilogue."""
+
+    def __init__(
+        self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target, name: str,
+        tiles: dict[tuple[object, ...], Kernel],
+    ) -> None:
+        self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
+        self.stage = group.stages[0]
+        self.kernel = Kernel(name, [], set(), 1, [])
+        self.tiles = tiles
+
+    def build(self) -> Kernel:
+        p = self.plan
+        dtype = self.stage.node.dtype
+        m = sizes.product(v.extent for v in p.rows)
+        n = sizes.product(v.extent for v in p.columns)
+        panels = sizes.ceildiv(n, p.width)
+        batch = sizes.product(v.extent for v in p.batch)
+        block, blocks = self._row_blocks(m, sizes.mul(batch, panels))
+        chunks = sizes.product((batch, panels, blocks))
+        self.kernel.chunks = chunks
+        self.chunk = IVar("chunk", chunks)
+        b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
+        self.batch_at = dict(
+            zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True)
+        )
+        self.first_column = index.scale(panel, p.width)
+        self.first_row = index.scale(block_at, block)
+        self.block = block
+        depth = sizes.product(v.extent for v in p.depth)
+        step = depth if not isinstance(depth, int) or depth <= DEPTH else -(-depth // -(-depth // DEPTH))
+        self.depth_step = step
+        several = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1 or step != depth
+        self.panel = Buf("panel", dtype, (step, p.width), "scratch")
+        rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
+        tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
+        self.tile = Buf("tile", dtype, tile_shape, "scratch")
+        self.kernel.scratch = [self.panel, self.tile]
+        self.n, self.m = n, m
+        body = self._several(depth) if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
+        self.kernel.body = body if chunks == 1 else [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        if chunks == 1:
+            self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(1), "chunk", body)]
+        self.kernel.nodes = [s.node for s in self.group.stages]
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
+        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
+        return self.kernel
+
+    def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
+        """Rows per chunk and their number: whole columns where there are enough, for a panel is packed per chunk."""
+        enough = PANELS
+        tile = self.plan.tile_rows
+        if not isinstance(m, int):
+            block = 16 * tile
+            return block, sizes.ceildiv(m, block)
+        work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce)) * self.plan.width
+        have = sizes.hint(columns)
+        wanted = max(1, min(-(-enough // have), work // 131072, m // tile))
+        block = -(-m // wanted)
+        block = -(-block // tile) * tile
+        return min(block, m), -(-m // block)
+
+    def _valid_columns(self) -> tuple[Index, Index | None]:
+        """How many columns of the panel exist: the width, or what is left in the last one."""
+        width = index.of(self.plan.width)
+        if isinstance(self.n, int) and self.n % self.plan.width == 0:
+            return width, None
+        return width, index.add(index.of(self.n), index.scale(self.first_column, -1))
+
+    def _pack(self, start: Index, outer: dict[IVar, Index], depth: Extent) -> list[Stmt]:
+        """Fills the panel with the columns' operand; columns that do not exist are 0."""
+        p = self.plan
+        j = IVar("j", p.width)
+        column = index.add(self.first_column, index.of(j))
+        values = {**self.batch_at, **outer}
+        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
+        loops: list[IVar] = []
+        if self.depth_step == depth:
+            ks = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
+            values.update({v: index.of(k) for v, k in zip(p.depth, ks, strict=True)})
+            line = index.linear([index.of(k) for k in ks], tuple(k.extent for k in ks))
+            loops = ks
+            limits: list[Index | None] = [None] * len(ks)
+        else:
+            k = IVar("k", self.depth_step)
+            flat = index.add(start, index.of(k))
+            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
+            line = index.of(k)
+            loops = [k]
+            limits = [index.add(index.of(depth), index.scale(start, -1))]
+        assert self.stage.factors is not None
+        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {})
+        body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
+        hi, limit = self._valid_columns()
+        lanes = lanes_for(body, self.target)
+        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, 1, lanes, 1, limit)]
+        if limit is not None:
+            z = IVar("z", p.width)
+            zero: list[Stmt] = [Store(self.panel, (line, index.of(z)), Const(0, self.panel.dtype))]
+            packed = [Loop(z, index.ZERO, hi, "vec", zero, 1, p.lanes, 1), *packed]
+        for v, bound in zip(reversed(loops), reversed(limits), strict=True):
+            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed, limit=bound)]
+        return packed
+
+    def _instantiate(self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr]) -> Expr:
+        def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
+            if node in local:
+                return local[node]
+            return Load(self.place.buffer(node), at, node.dtype, guards, fill)
+
+        return instantiate(expr, values, resolve, self.place.buffer, {})
+
+    def _several(self, depth: Extent) -> list[Stmt]:
+        """Adds up panels of the summed axes in a block of results before the epilogue."""
+        p = self.plan
+        i, j = IVar("i", self.tile.shape[0]), IVar("j", p.width)
+        zero: Stmt = Store(self.tile, (index.of(i), index.of(j)), Const(0, self.tile.dtype))
+        lanes = p.lanes
+        clear = Loop(i, index.ZERO, index.of(self.tile.shape[0]), "seq",
+                     [Loop(j, index.ZERO, index.of(p.width), "vec", [zero], 1, lanes)])
+        outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
+        outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
+        steps = sizes.ceildiv(depth, self.depth_step) if isinstance(self.depth_step, int) else 1
+        s = IVar("s", steps)
+        start = index.scale(index.of(s), self.depth_step)
+        body = [*self._pack(start, outer, depth), *self._row_loop(False, depth, start, outer)]
+        if steps != 1:
+            body = [Loop(s, index.ZERO, index.of(steps), "seq", body)]
+        for o in reversed(outer_vars):
+            body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
+        return [clear, *body, *self._epilogue(index.ZERO, index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
+
+    def _rows_left(self) -> Index | None:
+        if isinstance(self.m, int) and isinstance(self.block, int) and self.m % self.block == 0:
+            return None
+        return index.add(index.of(self.m), index.scale(self.first_row, -1))
+
+    def _row_loop(
+        self, finish: bool, depth: Extent, start: Index = index.ZERO, outer: dict[IVar, Index] | None = None
+    ) -> list[Stmt]:
+        """All tiles of the block: full ones, then what is left row by row."""
+        p, tile = self.plan, self.plan.tile_rows
+        left = self._rows_left()
+        block = self.block
+        if isinstance(self.m, int) and isinstance(block, int) and self.m % tile == 0 and block % tile == 0:
+            r = IVar("r", sizes.floordiv(block, tile))
+            last = None if left is None else index.floordiv(left, tile)
+            row = index.scale(index.of(r), tile)
+            body = self._tile(row, tile, finish, depth, start, outer)
+            return [Loop(r, index.ZERO, index.of(r.extent), "seq", body, limit=last)]
+        full = IVar("r", sizes.floordiv(block, tile))
+        count = index.of(block) if left is None else left
+        bound = None if left is None else index.floordiv(left, tile)
+        first = self._tile(index.scale(index.of(full), tile), tile, finish, depth, start, outer)
+        # The remainder starts after the full tiles of this block.
+        rest = IVar("rest", block)
+        body = self._tile(index.of(rest), 1, finish, depth, start, outer)
+        whole = self._whole_rows(count)
+        return [
+            Loop(full, index.ZERO, index.of(full.extent), "seq", first, limit=bound),
+            Loop(rest, whole, index.of(block), "seq", body, limit=left),
+        ]
+
+    def _whole_rows(self, count: Index) -> Index:
+        """Where the rows that full tiles leave begin. Past a full block it lies beyond the end, so none are left."""
+        tile = self.plan.tile_rows
+        return index.scale(index.floordiv(count, tile), tile)
+
+    def _tile(
+        self, row: Index, height: int, finish: bool, depth: Extent, start: Index, outer: dict[IVar, Index] | None
+    ) -> list[Stmt]:
+        p = self.plan
+        assert self.stage.factors is not None
+        direct = self.stage.factors[p.rows_operand]
+        assert isinstance(direct, Load)
+        source = self.place.buffer(direct.buf)
+        values = {**self.batch_at, **(outer or {})}
+        at_row = index.add(self.first_row, row)
+        values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
+        values.update({v: index.ZERO for v in p.depth})
+        offset = index.linear(direct.index, direct.buf.shape)
+        row_stride, depth_stride = _stride(offset, p.rows), _stride(offset, p.depth)
+        assert row_stride is not None and depth_stride is not None
+        base = index.add(
+            index.linear([index.substitute(i, values) for i in direct.index], direct.buf.shape),
+            index.scale(start, depth_stride),
+        )
+        key = (self.stage.node.dtype, height, p.tile_vectors, p.lanes)
+        if key not in self.tiles:
+            self.tiles[key] = tile_kernel(*key)
+        kernel = self.tiles[key]
+        tile_at = index.ZERO if finish else index.scale(row, p.width)
+        statements: list[Stmt] = []
+        if finish:
+            i, j = IVar("i", height), IVar("j", p.width)
+            zero: Stmt = Store(self.tile, (index.of(i), index.of(j)), Const(0, self.tile.dtype))
+            columns = Loop(j, index.ZERO, index.of(p.width), "vec", [zero], 1, p.lanes)
+            statements.append(Loop(i, index.ZERO, index.of(height), "seq", [columns]))
+        count = index.of(depth) if self.depth_step == depth else index.of(self.depth_step)
+        statements.append(
+            Call(
+                kernel,
+                ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
+                (count, index.of(row_stride), index.of(depth_stride)),
+            )
+        )
+        if finish:
+            statements.extend(self._epilogue(row, index.ZERO, index.of(height), None))
+        return statements
+
+    def _epilogue(self, row: Index, tile_row: Index, height: Index, limit: Index | None) -> list[Stmt]:
+        """What happens to a finished tile: the stages of the group, element by element."""
+        p = self.plan
+        i, j = IVar("i", height.const), IVar("j", p.width)
+        at_row = index.add(index.add(self.first_row, row), index.of(i))
+        column = index.add(self.first_column, index.of(j))
+        values = dict(self.batch_at)
+        values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
+        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
+        by_class = {self.classes.find(v): at for v, at in values.items()}
+        element = Load(self.tile, (index.add(tile_row, index.of(i)), index.of(j)), self.tile.dtype)
+        local: dict[Node, Expr] = {self.stage.node: element}
+        body: list[Stmt] = []
+        for s in self.group.stages:
+            mine = {v: by_class[self.classes.find(v)] for v in s.axes}
+            if s is not self.stage:
+                local[s.node] = self._instantiate(s.value, mine, local)
+            if self.place.external(s):
+                body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+        out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
+        hi, left = self._valid_columns()
+        lanes = lanes_for(body, self.target)
+        if _stride(out, p.columns) == 1 or _stride(out, p.rows) != 1:
+            return [
+                Loop(i, index.ZERO, height, "seq", [Loop(j, index.ZERO, hi, "vec", body, 1, lanes, 1, left)],
+                     limit=limit)
+            ]
+        # Lanes along the rows of the tile, where the result is contiguous.
+        if isinstance(height.const, int):
+            while lanes // 2 >= max(2, height.const):
+                lanes //= 2
+        inner = Loop(i, index.ZERO, height, "vec", body, 1, lanes, 1, limit)
+        return [Loop(j, index.ZERO, hi, "seq", [inner], limit=left)]

@@ -1,0 +1,74 @@
+"""The passes, in order, each with what it turns into what."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .artifact import Artifact, Target
+from .codegen.emit import emit
+from .graph.node import Node, toposort
+from .graph.program import Program
+from .graph.verify import verify_program
+from .lower.lowering import Module, Options, lower
+from .lower.verify import verify_module
+from .rewrite.rules import rewrite
+
+VERSION = "0.1.0"
+
+
+@dataclass(slots=True)
+class Compilation:
+    """Every stage of one compilation, and what was counted on the way."""
+
+    program: Program
+    optimized: Program
+    module: Module
+    artifact: Artifact
+    firings: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compile_program(program: Program, target: Target, options: Options | None = None) -> Compilation:
+    """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them."""
+    verify = os.environ.get("ADJOINT_VERIFY") == "1"
+    seconds: dict[str, float] = {}
+    options = options or Options()
+    with _timed(seconds, "verify"):
+        verify_program(program)  # graph → the same graph, or an error that names the node
+    with _timed(seconds, "rewrite"):
+        optimized, firings = rewrite(program, disabled=options.disabled)  # graph → smaller graph
+    if verify:
+        verify_program(optimized)
+    with _timed(seconds, "lower"):
+        module = lower(optimized, target, options)  # graph → kernels with buffers
+    if verify:
+        verify_module(module)
+    with _timed(seconds, "emit"):
+        artifact = emit(module, VERSION, site_numbers(program, optimized))  # kernels → C
+    return Compilation(program, optimized, module, artifact, firings, seconds)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[phase] = time.perf_counter() - start
+
+
+def site_numbers(*programs: Program) -> dict[Node, int]:
+    """Numbers nodes, and so the lines that made them, by their place in the graph alone."""
+    numbers: dict[Node, int] = {}
+    for program in programs:
+        for node in toposort((*program.inputs, *program.variables, *program.roots)):
+            if node not in numbers:
+                numbers[node] = len(numbers)
+    return numbers
+
+
+def site_table(numbers: Mapping[Node, int]) -> dict[int, str]:
+    """Number → the user's line, from the live graph."""
+    return {k: str(node.sites[0]) for node, k in numbers.items() if node.sites}

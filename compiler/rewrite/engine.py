@@ -1,0 +1,240 @@
+"""The engine that applies rules to a program, and the two plain traversals that rebuild graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import VerifyError
+from ..graph import sites
+from ..graph.control import Body, bodies
+from ..graph.node import Node, make
+from ..graph.program import Program
+
+CLASSES = ("exact", "rounding", "stability")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A local rewrite. `apply` returns what replaces the node, or None; operands are already rewritten.
+
+    cls     "exact" (same bits; the bits of a NaN are not told apart), "rounding" or "stability"
+    ops     names of the operations that it looks at
+    late    held back until all other rules have come to rest, because it hides what they look for
+    """
+
+    name: str
+    cls: str
+    ops: tuple[str, ...]
+    apply: Callable[[Node, Uses], Node | None]
+    late: bool = False
+
+
+class Uses:
+    """How many operands, outputs and updates refer to a node.
+
+    Counts are exact at the start of a sweep. A rebuilt node takes over the count of its original; a node that a rule
+    has made counts as used once until the next sweep.
+    """
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
+        self._counts: dict[Node, int] = {}
+        counts = self._counts
+        for node in order:
+            for operand in operands(node):
+                counts[operand] = counts.get(operand, 0) + 1
+        for node in roots:
+            counts[node] = counts.get(node, 0) + 1
+
+    def once(self, node: Node) -> bool:
+        """Whether nothing else would need the node if its one user no longer did."""
+        return self._counts.get(node, 1) == 1
+
+    def move(self, old: Node, new: Node) -> None:
+        self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
+
+
+def operands(node: Node) -> tuple[Node, ...]:
+    """What a node needs: its inputs, and for a loop the results of its body."""
+    if node.op.kind != "control":
+        return node.inputs
+    return (*node.inputs, *(o for body in bodies(node) for o in body.outputs))
+
+
+def toposort(roots: Iterable[Node]) -> list[Node]:
+    """Every node below the roots, operands and loop bodies first."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((i, False) for i in reversed(operands(node)) if i not in seen)
+    return order
+
+
+def rebuild(node: Node, values: Mapping[Node, Node]) -> Node:
+    """The node over exchanged operands, with the sites of the original; itself when no operand changes."""
+    for operand in operands(node):
+        if values[operand] is not operand:
+            break
+    else:
+        return node
+    attrs: tuple[Any, ...] = node.attrs
+    if node.op.kind == "control":
+        attrs = tuple(Body(a.params, [values[o] for o in a.outputs]) if isinstance(a, Body) else a for a in attrs)
+    with sites.at(node.sites):
+        return make(node.op, [values[i] for i in node.inputs], *attrs)
+
+
+def _inherit(values: Mapping[Node, Node]) -> None:
+    """Rebuilt nodes stem from what their originals stem from, in its rebuilt form."""
+    for old, new in values.items():
+        if new is not old and old.stems_from is not None and new.stems_from is None and new not in values:
+            new.stems_from = values.get(old.stems_from, old.stems_from)
+
+
+def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
+    """The roots with every node of `mapping` exchanged, wherever it is used (loop bodies included)."""
+    values: dict[Node, Node] = {}
+    for node in toposort(roots):
+        values[node] = mapping[node] if node in mapping else rebuild(node, values)
+    _inherit(values)
+    return [values[r] for r in roots]
+
+
+def map_program(program: Program, change: Callable[[Node], Node | None]) -> Program:
+    """The program with `change` applied to every node over its already changed operands; None keeps a node.
+
+    The same object when nothing changes.
+    """
+    values: dict[Node, Node] = {}
+    for node in toposort(program.roots):
+        kept = rebuild(node, values)
+        with sites.at(node.sites):
+            changed = change(kept)
+        values[node] = kept if changed is None else changed
+    _inherit(values)
+    return program.replaced(values)
+
+
+def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
+    """Applies the rules until none fires; the program (the same object if none did) and the firings of each rule."""
+    firings = {rule.name: 0 for rule in rules}
+    early = [rule for rule in rules if not rule.late]
+    program = _settle(program, early, firings)
+    if len(early) < len(rules):
+        program = _settle(program, rules, firings)
+    return program, firings
+
+
+def _settle(program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> Program:
+    while True:
+        swept = _Sweep(program, rules, firings).run()
+        if swept is program:
+            return program
+        program = swept
+
+
+class _Sweep:
+    """One bottom-up pass. What a rule returns is itself rewritten before anything is built on it."""
+
+    # No chain of rewrites that makes progress comes near this many steps a node.
+    STEPS_PER_NODE = 1000
+
+    def __init__(self, program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> None:
+        self.program, self.firings = program, firings
+        self.by_op: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for op in rule.ops:
+                self.by_op.setdefault(op, []).append(rule)
+        self.order = toposort(program.roots)
+        self.uses = Uses(self.order, program.roots)
+        self.final: dict[Node, Node] = {}
+
+    def run(self) -> Program:
+        for node in self.order:
+            self.settle(node)
+        self.inherit()
+        return self.program.replaced(self.final)
+
+    def settle(self, root: Node) -> None:
+        """Finds the final form of a node. A rewritten node waits on the stack for the final form of its successor."""
+        final = self.final
+        successor: dict[Node, Node] = {}
+        stack = [root]
+        steps = 0
+        while stack:
+            node = stack[-1]
+            if node in final:
+                stack.pop()
+                continue
+            steps += 1
+            if steps > self.STEPS_PER_NODE + 100 * len(self.order):
+                raise VerifyError(f"rewriting does not end at {root!r}; firings so far: {self.firings}")
+            after = successor.get(node)
+            if after is None:
+                waiting = [i for i in operands(node) if i not in final]
+                if waiting:
+                    stack.extend(reversed(waiting))
+                    continue
+                after = self.step(node)
+                if after is node:
+                    final[node] = node
+                    stack.pop()
+                    continue
+                successor[node] = after
+            if after in final:
+                final[node] = final[after]
+                stack.pop()
+            else:
+                stack.append(after)
+
+    def step(self, node: Node) -> Node:
+        """The node over its final operands, or what the first rule that fires makes of it."""
+        rebuilt = rebuild(node, self.final)
+        if rebuilt is not node:
+            self.uses.move(node, rebuilt)
+            return rebuilt
+        rules = self.by_op.get(node.op.name)
+        if rules is None:
+            return node
+        with sites.at(node.sites):
+            for rule in rules:
+                changed = rule.apply(node, self.uses)
+                if changed is not None and changed is not node:
+                    if (changed.shape, changed.dtype) != (node.shape, node.dtype):
+                        raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
+                    self.firings[rule.name] += 1
+                    self.uses.move(node, changed)
+                    self.stem(changed, node)
+                    return changed
+        return node
+
+    def stem(self, made: Node, origin: Node) -> None:
+        """The nodes that a rule has just made stem from what the rewritten one stems from."""
+        if origin.stems_from is None:
+            return
+        stack = [made]
+        while stack:
+            node = stack.pop()
+            if node not in self.final and node.stems_from is None and node is not origin.stems_from:
+                node.stems_from = origin.stems_from
+                stack.extend(node.inputs)
+
+    def inherit(self) -> None:
+        """Nodes new in this sweep refer to the final form of what they stem from."""
+        originals = set(self.order)
+        for old, new in self.final.items():
+            if new is old or new in originals:
+                continue
+            stem = new.stems_from if new.stems_from is not None else old.stems_from
+            if stem is not None and self.final.get(stem, stem) is not new:
+                new.stems_from = self.final.get(stem, stem)

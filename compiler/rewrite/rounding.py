@@ -1,0 +1,92 @@
+"""Rules that round differently, or keep a result in range that would have left it."""
+
+from __future__ import annotations
+
+from ..graph import build as b
+from ..graph import dtypes
+from ..graph.node import Node, make
+from ..graph.reduction import kept
+from .arithmetic import is_number
+from .engine import Rule, Uses
+
+
+def _is_product(x: Node, uses: Uses) -> bool:
+    return x.op.name == "multiply" and dtypes.is_float(x.dtype) and uses.once(x)
+
+
+def _fma(node: Node, uses: Uses) -> Node | None:
+    """a·b + c, a·b − c, c − a·b with one rounding, where nothing else needs the product."""
+    x, y = node.inputs
+    subtract = node.op.name == "subtract"
+    if x is y:
+        return None
+    if _is_product(x, uses):
+        return make("fma", (*x.inputs, b.neg(y) if subtract else y))
+    if _is_product(y, uses):
+        first, second = y.inputs
+        return make("fma", (b.neg(first) if subtract else first, second, x))
+    return None
+
+
+def _plus_zero(node: Node, uses: Uses) -> Node | None:
+    """x + 0 → x, which keeps −0 where the sum would lose its sign."""
+    x, y = node.inputs
+    return x if dtypes.is_float(x.dtype) and is_number(y, 0.0) else None
+
+
+def _power(node: Node, uses: Uses) -> Node | None:
+    """x**1, x**2, x**3 and x**−1 by multiplication and division."""
+    x, p = node.inputs
+    value = b.constant_value(p)
+    if value == 1:
+        return x
+    if value == 2:
+        return b.mul(x, x)  # type: ignore[no-any-return]
+    if value == 3:
+        return b.mul(b.mul(x, x), x)  # type: ignore[no-any-return]
+    return b.div(1.0, x) if value == -1 else None
+
+
+def _rsqrt(node: Node, uses: Uses) -> Node | None:
+    """1 / sqrt(x)."""
+    x, y = node.inputs
+    return make("rsqrt", y.inputs) if is_number(x, 1.0) and y.op.name == "sqrt" and uses.once(y) else None
+
+
+def _sum_of_scaled(node: Node, uses: Uses) -> Node | None:
+    """Σ x·c → c · Σ x, where c does not vary along the summed axes."""
+    (x,), axes = node.inputs, node["axes"]
+    if not _is_product(x, uses):
+        return None
+    for factor, other in (x.inputs[::-1], x.inputs):
+        if factor.op.name != "broadcast":
+            continue
+        y, placed = factor.inputs[0], factor["axes"]
+        if any(a in axes and y.shape[k] != 1 for k, a in enumerate(placed)):
+            continue
+        left = kept(node)
+        held = [k for k, a in enumerate(placed) if a in left]
+        squeezed = b.reshape(y, tuple(y.shape[k] for k in held))
+        scale = b.broadcast(squeezed, node.shape, [left.index(placed[k]) for k in held])
+        return b.mul(b.sum(other, axes), scale)  # type: ignore[no-any-return]
+    return None
+
+
+def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
+    """log(sigmoid(x)) → min(x, 0) − log(1 + exp(−|x|)), finite for every finite x."""
+    (y,) = node.inputs
+    if y.op.name != "sigmoid":
+        return None
+    (x,) = y.inputs
+    tail = b.log(b.add(b.exp(b.neg(make("abs", (x,)))), 1.0))
+    return b.sub(make("minimum", (x, b.zeros_like(x))), tail)  # type: ignore[no-any-return]
+
+
+RULES = (
+    Rule("plus-zero", "rounding", ("add",), _plus_zero),
+    Rule("small-power", "rounding", ("power",), _power),
+    Rule("rsqrt", "rounding", ("divide",), _rsqrt),
+    Rule("sum-of-scaled", "rounding", ("sum",), _sum_of_scaled),
+    Rule("fma", "rounding", ("add", "subtract"), _fma, late=True),
+    Rule("log-sigmoid", "stability", ("log",), _log_sigmoid),
+)

@@ -1,0 +1,36 @@
+"""The table of all rules, and the pass that applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..graph.program import Program
+from . import arithmetic, contractions, folding, reductions, rounding, views
+from .engine import CLASSES, Rule, apply_rules
+
+RULES: tuple[Rule, ...] = (
+    *folding.RULES,
+    *arithmetic.RULES,
+    *views.RULES,
+    *reductions.RULES,
+    *contractions.RULES,
+    *rounding.RULES,
+)
+
+
+def rewrite(
+    program: Program, classes: Collection[str] = CLASSES, disabled: Collection[str] = ()
+) -> tuple[Program, dict[str, int]]:
+    """Applies every rule of the given classes that is not disabled by name.
+
+    Gives the program (the same object when nothing changed) and how often each rule fired. Differentiation comes
+    before: some rules remove what only matters to it.
+    """
+    known = {rule.name for rule in RULES}
+    for name in disabled:
+        if name not in known:
+            raise ValueError(f"there is no rewrite rule {name!r}; the rules are {', '.join(sorted(known))}")
+    for name in classes:
+        if name not in CLASSES:
+            raise ValueError(f"there is no class {name!r} of rewrite rules; the classes are {', '.join(CLASSES)}")
+    return apply_rules(program, [r for r in RULES if r.cls in classes and r.name not in disabled])

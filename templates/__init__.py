@@ -1,0 +1,1 @@
+"""Jinja2 templates of the generated C. `adjoint.codegen.env` loads them."""

@@ -1,0 +1,25 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Helpers such as `randgraph` are imported by name, in importlib mode too.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _check_packages() -> None:
+    """The folders are reached as `adjoint.…` only: under two names there would be two `Node` classes."""
+    found = [name for name in ("compiler", "runtime") if name in sys.modules]
+    if found:
+        pytest.exit(f"imported under a folder's name instead of adjoint: {', '.join(found)}", returncode=3)
+
+
+@pytest.fixture(autouse=True)
+def _one_package() -> Iterator[None]:
+    yield
+    _check_packages()
