@@ -108,8 +108,8 @@ pi, inf, nan, newaxis = 3.141592653589793, float("inf"), float("nan"), None
 _LATER = {
     "compile": "adjoint.api",
     "CompiledFunction": "adjoint.api",
-    "load": "adjoint.runtime",
-    "save": "adjoint.runtime",
+    "load": "adjoint.runtime.variables_io",
+    "save": "adjoint.runtime.variables_io",
 }
 
 
@@ -121,7 +121,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_LATER[name]), name)
     globals()[name] = value
     return value
-
 
 
 def _compile(*args: Any, **options: Any) -> Any:

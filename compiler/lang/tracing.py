@@ -17,7 +17,6 @@ from .create import input
 from .lift import as_numpy, weak_kind
 from .tree import Structure, flatten, unflatten
 
-
 _compile: Callable[..., Any] | None = None
 
 
