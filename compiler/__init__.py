@@ -96,8 +96,7 @@ from .lang.shaping import (
     zeros_like,
 )
 from .lang.tracing import function
-
-__version__ = "0.1.0"
+from .version import VERSION as __version__
 
 float32, float64 = dtypes.FLOAT32, dtypes.FLOAT64
 int32, int64, uint8, bool_ = dtypes.INT32, dtypes.INT64, dtypes.UINT8, dtypes.BOOL
@@ -107,8 +106,8 @@ pi, inf, nan, newaxis = 3.141592653589793, float("inf"), float("nan"), None
 _LATER = {
     "compile": "adjoint.api",
     "CompiledFunction": "adjoint.api",
-    "load": "adjoint.runtime",
-    "save": "adjoint.runtime",
+    "load": "adjoint.runtime.variables_io",
+    "save": "adjoint.runtime.variables_io",
 }
 
 
