@@ -21,7 +21,7 @@ from .lang.array import Array
 from .lang.lift import as_array
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
-from .version import build_id
+from .version import fingerprint
 
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
@@ -95,7 +95,7 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     toolchain = find_toolchain(cache)
     key = canonical_key(
         program,
-        {"version": build_id(), "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
+        {"version": fingerprint(), "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
     )
     record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
     if record is not None:

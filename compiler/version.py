@@ -1,4 +1,4 @@
-"""The one definition of the version, and what tells two states of the package apart."""
+"""The version, and the identity of the code that stands behind it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ VERSION = "0.1.0"
 
 
 @lru_cache(maxsize=1)
-def build_id() -> str:
-    """The version with a digest of names, sizes and times of the package's files.
+def fingerprint() -> str:
+    """A digest of the compiler's files by size and time: part of cache keys, so that an edited compiler is another one.
 
-    It is part of the key of finished artifacts: an edited or upgraded compiler must not be given the work of the old
-    one. Looking at the files takes well under a millisecond per hundred.
+    Stats files and reads none: about a millisecond, once a process.
     """
-    here = Path(__file__).parent
-    # The runtime decides nothing that is stored; the templates lie beside this folder or inside it.
-    templates = next((t for t in (here / "templates", here.parent / "templates") if t.is_dir()), here)
-    state = hashlib.sha256()
-    for root in (here, templates):
-        for folder, folders, files in os.walk(root):
-            folders.sort()
+    from . import templates
+
+    digest = hashlib.sha256(VERSION.encode())
+    for root in (Path(__file__).parent, Path(templates.__file__).parent):
+        for folder, subfolders, files in os.walk(root):
+            subfolders[:] = sorted(d for d in subfolders if d != "__pycache__")
             for name in sorted(files):
                 if name.endswith((".py", ".j2")):
-                    info = os.stat(os.path.join(folder, name))
-                    relative = os.path.relpath(os.path.join(folder, name), root)
-                    state.update(f"{relative}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
-    return f"{VERSION}+{state.hexdigest()[:16]}"
+                    state = os.stat(os.path.join(folder, name))
+                    digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -35,6 +35,7 @@ class Placement(Protocol):
     def external(self, stage: Stage) -> bool: ...
     def partial(self, stage: Stage, chunks: Extent) -> Buf: ...
     def result(self, stage: Stage) -> Buf: ...
+    def contiguous(self, node: Node) -> bool: ...
 
 
 def identity_of(combine: str, dtype: object) -> Const:
@@ -112,12 +113,12 @@ class RowScheduler:
             for node, at in s.reads:
                 if at != own and any(i.terms for i in at):
                     return False
-                if at == own and node.shape != s.node.shape:
+                if at == own and (node.shape != s.node.shape or not self.place.contiguous(node)):
                     return False
             if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
                    for e in expressions([s.value])):
                 return False
-        return True
+        return all(self.place.contiguous(s.node) for s in self.group.stages)
 
     def _choose_vec(self) -> IVar | None:
         """The class along which most memory is contiguous."""
