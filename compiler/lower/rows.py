@@ -401,6 +401,9 @@ class RowScheduler:
                 body.append(Reduce(acc, (), s.combine or "add", value))
                 after.extend(self._finish(s, self._folded(acc, s.combine or "add")))
             else:
+                if isinstance(value, Op) and value.name == "pair":
+                    # A contraction over one element is its product; pairs are what a Reduce takes.
+                    value = Op("mul", value.args, value.dtype)
                 self.live[s] = value
                 body.extend(self._keep(s, value))
         if nest.vec:
