@@ -248,11 +248,14 @@ class Scope:
         return found
 
     def external(self, stage: Stage) -> bool:
-        """Whether anything outside the stage's group reads it."""
+        """Whether anything outside the stage's group reads it, or any index is looked up in it."""
         if stage.node in self.roots:
             return True
         mine = self.fuser.group_of[stage].root()
-        return any(self.fuser.group_of[r].root() is not mine for r in self.readers.get(stage.node, ()))
+        return any(
+            self.fuser.group_of[r].root() is not mine or stage.node in r.lookups
+            for r in self.readers.get(stage.node, ())
+        )
 
     def result(self, stage: Stage) -> Buf:
         return self.buffer(stage.node)
