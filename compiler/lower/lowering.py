@@ -140,7 +140,7 @@ def _separate(program: Program) -> Program:
 
     outputs = tuple(own(n) for n in program.outputs)
     updates = tuple((v, own(u, update=True)) for v, u in program.updates)
-    return replace(program, outputs=outputs, updates=updates)
+    return replace(program, outputs=outputs, updates=updates, state=program.variables)
 
 
 def _ops(kernel: Kernel) -> list[Op]:
@@ -172,7 +172,7 @@ class Scope:
         kept = choose_kept(order, roots, lambda n: self._packed_operand(n), self.shared.options.recompute)
         stages = []
         for node in order:
-            if node not in kept:
+            if node not in kept or 0 in node.shape:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__)
             if node.op.kind == "contraction":

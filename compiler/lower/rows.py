@@ -74,6 +74,9 @@ class RowScheduler:
         self.frame = self._frame()
         self.flat = self._is_flat()
         self.vec = self._choose_vec()
+        if any(self.vec in map(self.classes.find, s.reduce) and self._inner_out(s) for s in stages):
+            # Lanes that are summed up have no place each in an array of results.
+            self.frame = [c for c in self.frame if c is not self.vec]
         self._split_frame()
         self._assign_nests()
         self._chunk()
@@ -224,7 +227,10 @@ class RowScheduler:
                 producer = self.maker.get(node)
                 if producer is None or producer is s:
                     continue
-                same = key_of[producer] == key and not producer.reduce and self._same_place(producer, s, at)
+                same = (
+                    key_of[producer] == key and not producer.reduce and self._same_place(producer, s, at)
+                    and node not in s.lookups
+                )
                 least = max(least, level[producer] + (0 if same else 1))
             level[s], key_of[s] = least, key
             full = (least, *key)
