@@ -23,10 +23,11 @@ Array = np.ndarray[Any, Any]
 
 SAMPLES = 4
 # Results of these are exact for exact operands: they choose, move or negate.
-_EXACT = frozenset(
-    "negative abs relu maximum minimum where max argmax cast check_index take reshape permute broadcast slice pad concat "
-    "stop_gradient iota literal constant copy item less less_equal equal not_equal".split()
-)
+_EXACT = frozenset((
+    "negative", "abs", "relu", "maximum", "minimum", "where", "max", "argmax", "cast", "check_index", "take", "reshape",
+    "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy", "item",
+    "less", "less_equal", "equal", "not_equal",
+))  # fmt: skip
 _SUMS = ("reduction", "contraction", "scatter", "control")
 
 

@@ -13,7 +13,7 @@ from ..graph.program import Program
 from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
-from .ir import Buf, Call, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, walk
+from .ir import Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, walk
 from .memory import Layout, plan_memory
 from .rows import RowScheduler
 from .scatter import scatter_kernel
@@ -426,6 +426,9 @@ def _collect(kernel: Kernel) -> None:
                     note(e.buf)
                     for i in e.index:
                         _note_lookups(i, note)
+                elif isinstance(e, IndexValue):
+                    _note_lookups(e.index, note)
+                if isinstance(e, (Load, Guarded)):
                     for g in e.guards:
                         _note_lookups(g.index, note)
             for i in stmt.index:

@@ -101,6 +101,7 @@ class Expander:
         if node.op.name == "literal":
             return Const(node["value"], dtype)
         if node.op.name == "iota":
+            self._look_up([at[node["axis"]]])
             return IndexValue(at[node["axis"]], dtype)
         if not parts:
             self._read(node, at)
@@ -117,6 +118,7 @@ class Expander:
             return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
+            self._look_up([g.index for g in own])
             if isinstance(value, Load) and value.guards == own:
                 result = Load(value.buf, value.index, dtype, own, result)
             else:
@@ -127,6 +129,10 @@ class Expander:
 
     def _read(self, node: Node, at: tuple[Index, ...]) -> None:
         self.reads.append((node, at))
+        self._look_up(at)
+
+    def _look_up(self, at: Sequence[Index]) -> None:
+        """Notes the reads that indices themselves make."""
         pending = list(at)
         while pending:
             for atom, _ in pending.pop().terms:

@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import Literal, Node, make
+from ..graph.table import OPS
 from .engine import Rule, Uses
 
 _LARGEST = 1024
@@ -91,10 +92,7 @@ def _uniform(node: Node, uses: Uses) -> Node | None:
 
 
 RULES = (
-    Rule(
-        "empty", "exact",
-        (*_ELEMENTWISE, *_STRUCTURAL, "broadcast", "take", "max", "argmax", "sum", "contract", "scatter_add"), _empty,
-    ),
+    Rule("empty", "exact", tuple(n for n, op in OPS.items() if op.kind not in ("leaf", "control")), _empty),
     Rule("constant-number", "exact", ("constant",), _uniform),
     Rule("fold-numbers", "exact", _ELEMENTWISE, _fold_numbers),
     Rule("fold-arrays", "exact", (*_ELEMENTWISE, *_STRUCTURAL), _fold_arrays),
