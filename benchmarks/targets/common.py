@@ -37,7 +37,7 @@ ffi.cdef(STEP + POOL)
 def build(name: str) -> Any:
     """Compiles `<name>.c` beside this file and loads it; an unchanged one is taken from the temporary folder."""
     compiler = os.environ.get("CC", "gcc")
-    text = b"".join((HERE / part).read_bytes() for part in (f"{name}.c", "target.h")) + repr((compiler, FLAGS)).encode()
+    text = b"".join(part.read_bytes() for part in sorted(HERE.glob("*.[ch]"))) + repr((compiler, FLAGS)).encode()
     folder = Path(tempfile.gettempdir()) / f"adjoint-targets-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{name}-{hashlib.sha256(text).hexdigest()[:16]}.so"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from ..graph import index
 from ..graph.index import Guard, Index, IVar, Lookup, Quotient, Remainder
-from ..graph.node import Node
-from .ir import Expr, Guarded, IndexValue, Load, Op, expressions
+from ..graph.node import Node, attribute_key
+from .ir import Const, Expr, Guarded, IndexValue, Load, Op, expressions
 
 Resolve = Callable[[Node, tuple[Index, ...], tuple[Guard, ...], Expr | None], Expr]
 
@@ -31,31 +31,49 @@ def place_index(i: Index, values: Mapping[IVar, Index], source: Callable[[Node],
     return total
 
 
+class Shared:
+    """Expressions of one straight line, each kept once: equal operations on equal operands are one object."""
+
+    def __init__(self) -> None:
+        self._table: dict[tuple[object, ...], Expr] = {}
+
+    def keep(self, expr: Expr) -> Expr:
+        if isinstance(expr, Op):
+            key: tuple[object, ...] = ("op", expr.name, tuple(map(id, expr.args)), expr.dtype, expr.attr)
+        elif isinstance(expr, Load):
+            key = ("load", expr.buf, expr.index, expr.guards, id(expr.fill))
+        elif isinstance(expr, Const):
+            key = ("const", attribute_key(expr.value), expr.dtype)
+        elif isinstance(expr, IndexValue):
+            key = ("index", expr.index, expr.dtype)
+        elif isinstance(expr, Guarded):
+            key = ("guarded", expr.guards, id(expr.expr), id(expr.fill))
+        else:
+            return expr
+        return self._table.setdefault(key, expr)
+
+
 def instantiate(
-    root: Expr,
-    values: Mapping[IVar, Index],
-    resolve: Resolve,
-    source: Callable[[Node], object],
-    memo: dict[int, Expr],
+    root: Expr, values: Mapping[IVar, Index], resolve: Resolve, source: Callable[[Node], object], shared: Shared
 ) -> Expr:
-    """The expression with its variables and reads replaced. `memo` keeps shared parts shared across calls."""
+    """The expression with its variables and reads replaced, sharing what `shared` already holds."""
+    memo: dict[int, Expr] = {}
     for expr in expressions([root]):
-        if id(expr) in memo:
-            continue
         if isinstance(expr, Load):
             at = tuple(place_index(i, values, source) for i in expr.index)
             guards = place_guards(expr.guards, values, source)
             fill = memo[id(expr.fill)] if expr.fill is not None else None
-            memo[id(expr)] = resolve(expr.buf, at, guards, fill)
+            new = resolve(expr.buf, at, guards, fill)
         elif isinstance(expr, Op):
-            memo[id(expr)] = Op(expr.name, tuple(memo[id(a)] for a in expr.args), expr.dtype, expr.attr)
+            new = Op(expr.name, tuple(memo[id(a)] for a in expr.args), expr.dtype, expr.attr)
         elif isinstance(expr, IndexValue):
-            memo[id(expr)] = IndexValue(place_index(expr.index, values, source), expr.dtype)
+            new = IndexValue(place_index(expr.index, values, source), expr.dtype)
         elif isinstance(expr, Guarded):
             guards = place_guards(expr.guards, values, source)
-            memo[id(expr)] = Guarded(guards, memo[id(expr.expr)], memo[id(expr.fill)], expr.dtype)
+            new = Guarded(guards, memo[id(expr.expr)], memo[id(expr.fill)], expr.dtype)
         else:
-            memo[id(expr)] = expr
+            new = expr
+        memo[id(expr)] = shared.keep(new)
     return memo[id(root)]
 
 

@@ -18,7 +18,7 @@ from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .fuse import Classes, Group
-from .instantiate import instantiate, place_index
+from .instantiate import Shared, instantiate, place_index
 from .ir import Across, Buf, Const, Expr, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
@@ -63,7 +63,6 @@ class RowScheduler:
     def __init__(self, group: Group, classes: Classes, place: Placement, target: Target, name: str) -> None:
         self.group, self.classes, self.place, self.target = group, classes, place, target
         self.kernel = Kernel(name, [], set(), 1, [])
-        self.memo: dict[tuple[int, int], dict[int, Expr]] = {}
         self.values: dict[Stage, Buf] = {}
         self.maker = {s.node: s for s in group.stages}
 
@@ -346,7 +345,7 @@ class RowScheduler:
                 return Load(home, self._scratch_index(producer, [at[k] for k in kept]), node.dtype, guards, fill)
             return Load(home, at, node.dtype, guards, fill)
 
-        return instantiate(s.value, self._values_of(s), resolve, self.place.buffer, {})
+        return instantiate(s.value, self._values_of(s), resolve, self.place.buffer, self.shared)
 
     def _scratch_index(self, producer: Stage, at: list[Index]) -> tuple[Index, ...]:
         """Index within one row's scratch: a blocked vector class counts from the start of its block."""
@@ -377,6 +376,7 @@ class RowScheduler:
 
     def _emit(self, nest: _Nest) -> list[Stmt]:
         self.live: dict[Stage, Expr] = {}
+        self.shared = Shared()
         single = nest.stages[0]
         reduced = self._inner_reduced(single)
         if len(nest.stages) == 1 and not self._frame_reduced(single):

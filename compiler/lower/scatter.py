@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..artifact import Target
 from ..graph import index
 from ..graph.index import Index, IVar
-from .instantiate import instantiate, place_index
+from .instantiate import Shared, instantiate, place_index
 from .ir import Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
 from .rows import Placement, lanes_for
 from .stages import Stage
@@ -23,7 +23,7 @@ def scatter_kernel(stage: Stage, place: Placement, target: Target, name: str) ->
     def resolve(node: object, at: tuple[Index, ...], guards: object, fill: Expr | None) -> Expr:
         return Load(place.buffer(node), at, place.buffer(node).dtype, guards, fill)  # type: ignore[arg-type]
 
-    value = instantiate(stage.value, {}, resolve, place.buffer, {})
+    value = instantiate(stage.value, {}, resolve, place.buffer, Shared())
     at = tuple(place_index(i, {}, place.buffer) for i in stage.target)
     body: list[Stmt] = [Reduce(home, at, "add", value)]
     axes = [*stage.reduce, *stage.axes]

@@ -18,7 +18,7 @@ from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Dim, Extent
 from .fuse import Classes, Group
-from .instantiate import instantiate
+from .instantiate import Shared, instantiate
 from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
 from .rows import Placement, lanes_for
 from .stages import Stage
@@ -283,7 +283,7 @@ class TileScheduler:
             loops = [k]
             limits = [index.add(index.of(depth), index.scale(start, -1))]
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {})
+        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
         body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
@@ -296,13 +296,15 @@ class TileScheduler:
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed, limit=bound)]
         return packed
 
-    def _instantiate(self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr]) -> Expr:
+    def _instantiate(
+        self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr], shared: Shared
+    ) -> Expr:
         def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
             if node in local:
                 return local[node]
             return Load(self.place.buffer(node), at, node.dtype, guards, fill)
 
-        return instantiate(expr, values, resolve, self.place.buffer, {})
+        return instantiate(expr, values, resolve, self.place.buffer, shared)
 
     def _several(self, depth: Extent) -> list[Stmt]:
         """Adds up panels of the summed axes in a block of results before the epilogue."""
@@ -415,10 +417,11 @@ class TileScheduler:
         element = Load(self.tile, (index.add(tile_row, index.of(i)), index.of(j)), self.tile.dtype)
         local: dict[Node, Expr] = {self.stage.node: element}
         body: list[Stmt] = []
+        shared = Shared()
         for s in self.group.stages:
             mine = {v: by_class[self.classes.find(v)] for v in s.axes}
             if s is not self.stage:
-                local[s.node] = self._instantiate(s.value, mine, local)
+                local[s.node] = self._instantiate(s.value, mine, local, shared)
             if self.place.external(s):
                 body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
