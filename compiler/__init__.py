@@ -18,6 +18,7 @@ from .errors import (
 from .graph import dtypes
 from .graph.sizes import Dim
 from .lang import nn, optim
+from .lang import tracing as _tracing
 from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
 from .lang.arithmetic import (
     abs,
@@ -107,8 +108,8 @@ pi, inf, nan, newaxis = 3.141592653589793, float("inf"), float("nan"), None
 _LATER = {
     "compile": "adjoint.api",
     "CompiledFunction": "adjoint.api",
-    "load": "adjoint.runtime",
-    "save": "adjoint.runtime",
+    "load": "adjoint.runtime.variables_io",
+    "save": "adjoint.runtime.variables_io",
 }
 
 
@@ -121,6 +122,12 @@ def __getattr__(name: str) -> Any:
     globals()[name] = value
     return value
 
+
+def _compile(*args: Any, **options: Any) -> Any:
+    return __getattr__("compile")(*args, **options)
+
+
+_tracing.compile_with(_compile)
 
 __all__ = [
     "AdjointError",

@@ -115,12 +115,15 @@ class _Generator:
         if same is not None and self.rng.random() < 0.6:
             return same
         rank = len(x.shape)
-        lower = self.pick(lambda o: o.dtype == x.dtype and len(o.shape) < rank and o.shape == x.shape[rank - len(o.shape):])
+        lower = self.pick(
+            lambda o: o.dtype == x.dtype and len(o.shape) < rank and o.shape == x.shape[rank - len(o.shape) :]
+        )
         if lower is not None and self.rng.random() < 0.7:
             return b.broadcast(lower, x.shape, range(rank - len(lower.shape), rank))
         if x.dtype.kind == "f" and self.rng.random() < 0.3 and all(isinstance(e, int) for e in x.shape):
             return make("constant", (), Literal(self.array(x.shape, x.dtype)))
-        number = self.rng.choice([0, 1, 2, -1, 3]) if x.dtype.kind != "f" else self.rng.choice([0.5, -1.5, 2.0, 0.0, 1.0])
+        numbers = [0.5, -1.5, 2.0, 0.0, 1.0] if x.dtype.kind == "f" else [0, 1, 2, -1, 3]
+        number = self.rng.choice(numbers)
         return b.full(abs(number) if x.dtype.kind == "u" else number, x.shape, x.dtype)
 
     def elementwise(self) -> Node | None:

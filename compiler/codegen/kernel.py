@@ -279,7 +279,12 @@ class KernelPrinter(ExprPrinter):
         stride = offset.affine_in(self.lanes.var)
         at = index.substitute(offset, {self.lanes.var: self.lanes.at})
         pointer, count = self.pointer(buf, at), self.lanes.count
-        assert stride == 1, "an accumulator in memory is contiguous along the lanes"
+        if stride != 1:
+            assert stride is not None and stride != 0, "an accumulator has a place of its own for every lane"
+            step, lanes = self.extent(stride), count or str(self.lanes.width)
+            new = self.combine(s.combine, t, self.call("load_sn", t, pointer, step, lanes), vectors)
+            self.emit(self.call("store_s", t, pointer, new, step, lanes) + ";")
+            return
         old = self.call("load", t, pointer) if count is None else self.call("load_n", t, pointer, count)
         new = self.combine(s.combine, t, old, vectors)
         text = self.call("store", t, pointer, new) if count is None else self.call("store_n", t, pointer, new, count)

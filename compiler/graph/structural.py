@@ -295,8 +295,6 @@ def _concat_access(node: Node, out: tuple[Index, ...]) -> list[Access]:
         here = tuple(shifted if d == axis else i for d, i in enumerate(out))
         parts.append(Access(k, here, (Guard(shifted, x.shape[axis]),)))
         at = sizes.add(at, x.shape[axis])  # type: ignore[assignment]
-    # Exactly one guard holds, so the last access needs none: whatever is left over is its part.
-    parts[-1] = Access(parts[-1].operand, parts[-1].index)
     return parts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -56,13 +56,20 @@ class Module:
     """Base of layers and models. Subclasses define `forward(self, x, …)` or `forward(self, x, …, training)`.
 
     Variables are found in attributes, in the order in which these were set, and take their path as their name:
-    `model.layers = [Linear(…), Linear(…)]` gives `layers.0.weight` and so on.
+    `model.layers = [Linear(…), Linear(…)]` gives `layers.0.weight` and so on. Names must be unique within a program:
+    of two models side by side, call one `model.named("critic")`, or make both attributes of a third.
     """
+
+    # Layers that may stand alone get a number, so that two of them do not take the same names.
+    numbered = False
+    _label: str
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+        if self.numbered and "_label" not in vars(self):
+            object.__setattr__(self, "_label", _own_name(self))
         for path, v in _members(name, value):
-            v.name = path
+            v.name = f"{self._label}.{path}" if self.numbered else path
         _label(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -72,6 +79,13 @@ class Module:
             kwargs.pop("training")
         with sites.scope(label):
             return self.forward(*args, **kwargs)
+
+    def named(self, prefix: str) -> Self:
+        """Puts `prefix` before the names of all variables; returns the module."""
+        for path, v in self.named_variables().items():
+            v.name = f"{prefix}.{path}"
+        _label(prefix, self)
+        return self
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
@@ -108,8 +122,20 @@ def _uniform(rng: np.random.Generator, fan_in: int, shape: tuple[int, ...], dtyp
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
+_numbers: dict[str, int] = {}
+
+
+def _own_name(layer: Module) -> str:
+    """What a layer is called until it becomes part of another: `linear0`, `linear1`, …"""
+    kind = type(layer).__name__.lower()
+    number = _numbers[kind] = _numbers.get(kind, -1) + 1
+    return f"{kind}{number}"
+
+
 class Linear(Module):
     """x[..., in] to [..., out]: `weight` [out, in] and `bias` [out], uniform within ±1/√in."""
+
+    numbered = True
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, *, seed: Any = None, dtype: Any = "float32"
@@ -124,6 +150,8 @@ class Linear(Module):
 
 class Conv2d(Module):
     """[N, in, H, W] to [N, out, H', W']: `weight` [out, in / groups, KH, KW] and `bias` [out]; see `conv2d`."""
+
+    numbered = True
 
     def __init__(
         self,
@@ -154,6 +182,8 @@ class Conv2d(Module):
 class LayerNorm(Module):
     """Normalises over the trailing axes of extent `shape`: `scale` of ones and `bias` of zeros."""
 
+    numbered = True
+
     def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5, *, dtype: Any = "float32") -> None:
         extents = shape if isinstance(shape, tuple) else (shape,)
         self.scale = variable(np.ones(extents, dtype), name="scale")
@@ -166,6 +196,8 @@ class LayerNorm(Module):
 
 class Embedding(Module):
     """Integer indices of any rank to rows of `weight` [n, width], drawn from a standard normal distribution."""
+
+    numbered = True
 
     def __init__(self, n: int, width: int, *, seed: Any = None, dtype: Any = "float32") -> None:
         self.weight = variable(_generator(seed).standard_normal((n, width)).astype(dtype), name="weight")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, GradientError, ShapeError
-from ..graph.node import toposort
+from ..graph.node import Node, toposort
 from . import arithmetic as ar
 from .array import Array
 from .create import handle, variable
@@ -41,6 +41,8 @@ class Optimizer:
             raise complain(DTypeError, f"a learning rate is a number, a 0-d input or a variable, got {lr!r}")
         self.lr = lr
         self.state: dict[str, Array] = {}
+        self._slots: dict[tuple[str, Node], Array] = {}
+        self._first: dict[Any, Array] = {}
 
     def minimize(self, loss: Array, variables: Sequence[Array] | None = None) -> Updates:
         """Updates of `variables` (by default all that the loss reaches and that require gradients) and of the state.
@@ -58,6 +60,8 @@ class Optimizer:
     def apply(self, gradients: Updates) -> Updates:
         """Updates for given gradients, such as clipped ones."""
         updates: Updates = {}
+        # What variables share is named after the first of its dtype, so that two optimisers fit into one step.
+        self._first = {v.dtype: v for v in reversed(gradients)}
         for v, g in gradients.items():
             step = self.step(v, g, updates)
             updates[v] = ar.subtract(v, step)
@@ -72,12 +76,13 @@ class Optimizer:
         return ar.astype(self.lr, v.dtype) if isinstance(self.lr, Array) else self.lr
 
     def slot(self, name: str, v: Array, scalar: bool = False) -> Array:
-        """A state variable of zeros, `<optimizer>.<name>`; the same one when asked for again."""
-        full = f"{self.kind}.{name}"
-        if full not in self.state:
-            shape = () if scalar else v.shape
-            self.state[full] = variable(np.zeros(shape, v.dtype), name=full, requires_grad=False)
-        return self.state[full]
+        """A state variable of zeros, `<optimizer>.<name>.<variable>`; the same one when asked for again."""
+        found = self._slots.get((name, v.node))
+        if found is None:
+            full = f"{self.kind}.{name}.{v.name}"
+            start = np.zeros(() if scalar else tuple(map(int, v.shape)), v.dtype)
+            found = self._slots[name, v.node] = self.state[full] = variable(start, name=full, requires_grad=False)
+        return found
 
 
 class SGD(Optimizer):
@@ -95,7 +100,7 @@ class SGD(Optimizer):
         if self.weight_decay:
             g = g + self.weight_decay * v
         if self.momentum:
-            velocity = self.slot(f"momentum.{v.name}", v)
+            velocity = self.slot("momentum", v)
             new = self.momentum * velocity + g
             updates[velocity] = new
             g = g + self.momentum * new if self.nesterov else new
@@ -123,7 +128,7 @@ class Adam(Optimizer):
 
     def adapted(self, v: Array, g: Array, updates: Updates) -> Array:
         first, second = self.betas
-        m, n = self.slot(f"m.{v.name}", v), self.slot(f"v.{v.name}", v)
+        m, n = self.slot("m", v), self.slot("v", v)
         updates[m] = first * m + (1 - first) * g
         updates[n] = second * n + (1 - second) * (g * g)
         scale = self.rate(v) / self._correction(1, first, v, updates)
@@ -132,8 +137,7 @@ class Adam(Optimizer):
 
     def _correction(self, number: int, beta: float, v: Array, updates: Updates) -> Array:
         """1 - betaᵗ, one for all variables of a dtype."""
-        suffix = "" if v.dtype == np.float32 else f".{v.dtype}"
-        c = self.slot(f"correction{number}{suffix}", v, scalar=True)
+        c = self.slot(f"correction{number}", self._first[v.dtype], scalar=True)
         if c not in updates:
             updates[c] = beta * c + (1 - beta)
         return updates[c]

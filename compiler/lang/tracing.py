@@ -17,6 +17,14 @@ from .create import input
 from .lift import as_numpy, weak_kind
 from .tree import Structure, flatten, unflatten
 
+_compile: Callable[..., Any] | None = None
+
+
+def compile_with(compile: Callable[..., Any]) -> None:
+    """Told by the front of the package, which alone sees all rooms: what `ad.compile` is."""
+    global _compile
+    _compile = compile
+
 
 class Function:
     """A traced function. Called with symbolic arrays it builds graph; with NumPy arrays it compiles and runs.
@@ -72,15 +80,13 @@ class Function:
         structure: Structure,
         arrays: list[np.ndarray[Any, Any]],
     ) -> Any:
-        import adjoint
-
         inputs = [input(f"argument{k}", a.shape, a.dtype) for k, a in enumerate(arrays)]
         rest = iter(inputs)
         filled = [x if f else next(rest) for x, f in zip(leaves, fixed, strict=True)]
         bound.arguments.update(unflatten(structure, filled))
         outputs = self._fn(*bound.args, **bound.kwargs)
-        compile: Any = getattr(adjoint, "compile")  # noqa: B009
-        return compile(inputs, outputs, **{"name": self._fn.__name__, **self._options})
+        assert _compile is not None, "the front of the package has not said how to compile"
+        return _compile(inputs, outputs, **{"name": self._fn.__name__, **self._options})
 
 
 def _concrete(x: Any) -> np.ndarray[Any, Any]:

@@ -62,7 +62,7 @@ def instantiate(
         if isinstance(expr, Load):
             at = tuple(place_index(i, values, source) for i in expr.index)
             guards = place_guards(expr.guards, values, source)
-            fill = memo[id(expr.fill)] if expr.fill is not None else None
+            fill = memo[id(expr.fill)] if expr.fill is not None and guards else None
             new = resolve(expr.buf, at, guards, fill)
         elif isinstance(expr, Op):
             new = Op(expr.name, tuple(memo[id(a)] for a in expr.args), expr.dtype, expr.attr)
@@ -70,7 +70,8 @@ def instantiate(
             new = IndexValue(place_index(expr.index, values, source), expr.dtype)
         elif isinstance(expr, Guarded):
             guards = place_guards(expr.guards, values, source)
-            new = Guarded(guards, memo[id(expr.expr)], memo[id(expr.fill)], expr.dtype)
+            inside = memo[id(expr.expr)]
+            new = Guarded(guards, inside, memo[id(expr.fill)], expr.dtype) if guards else inside
         else:
             new = expr
         memo[id(expr)] = shared.keep(new)

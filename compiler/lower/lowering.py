@@ -129,16 +129,17 @@ def _separate(program: Program) -> Program:
     taken: set[Node] = set()
     counter = 0
 
-    def own(node: Node) -> Node:
+    def own(node: Node, update: bool = False) -> Node:
         nonlocal counter
-        if node.op.kind == "leaf" or node in taken or node.op.name in ("copy", "item"):
+        # A loop leaves its last carry by itself, and cannot do so in place of a variable that it may still read.
+        if node.op.kind == "leaf" or node in taken or node.op.name == "copy" or (update and node.op.name == "item"):
             counter += 1
             node = make("copy", (node,), counter)
         taken.add(node)
         return node
 
     outputs = tuple(own(n) for n in program.outputs)
-    updates = tuple((v, own(u)) for v, u in program.updates)
+    updates = tuple((v, own(u, update=True)) for v, u in program.updates)
     return replace(program, outputs=outputs, updates=updates)
 
 

@@ -114,7 +114,7 @@ class Expander:
             return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
-            if isinstance(value, Load) and isinstance(result, Const) and value.guards == own:
+            if isinstance(value, Load) and value.guards == own:
                 result = Load(value.buf, value.index, dtype, own, result)
             else:
                 result = Guarded(own, value, result, dtype)

@@ -1,4 +1,4 @@
-"""The engine that applies rules to a program, and the two plain traversals that rebuild graphs."""
+"""The engine that applies rules to a program, and the plain traversal that maps one."""
 
 from __future__ import annotations
 
@@ -99,15 +99,6 @@ def _inherit(values: Mapping[Node, Node]) -> None:
     for old, new in values.items():
         if new is not old and old.stems_from is not None and new.stems_from is None and new not in values:
             new.stems_from = values.get(old.stems_from, old.stems_from)
-
-
-def substitute(roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
-    """The roots with every node of `mapping` exchanged, wherever it is used (loop bodies included)."""
-    values: dict[Node, Node] = {}
-    for node in toposort(roots):
-        values[node] = mapping[node] if node in mapping else rebuild(node, values)
-    _inherit(values)
-    return [values[r] for r in roots]
 
 
 def map_program(program: Program, change: Callable[[Node], Node | None]) -> Program:

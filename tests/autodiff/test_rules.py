@@ -48,6 +48,7 @@ CASES = {
     "max": (lambda x: make("max", (x,), (0, 2)), [(2, 3, 4)]),
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
     "contract strided": (lambda x, y: make("contract", (x, y), (4, 3), 1, *STRIDED), [(7,), (3,)]),
+    "copy": (lambda x: make("copy", (x,)), [(3, 4)]),
     "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(3,)]),
 }
 

@@ -14,7 +14,7 @@ from adjoint.graph import build as b
 from adjoint.graph import dtypes, index, interp
 from adjoint.graph.contraction import _transpose, contract, loads
 from adjoint.graph.index import Access, Index, IVar, Lookup, Quotient, Remainder
-from adjoint.graph.node import Literal, Node, make
+from adjoint.graph.node import OPS, Literal, Node, make
 from adjoint.graph.program import Program
 from adjoint.graph.verify import verify_program
 
@@ -121,7 +121,13 @@ def _structural(seed: int) -> list[Node]:
         _taken(x, [[1, 3], [0, 0]], 1),
         _taken(x, 2, 1),
         make("stop_gradient", (x,)),
+        make("copy", (x,)),
     ]
+
+
+def test_every_structural_operation_has_a_case() -> None:
+    structural = {name for name, op in OPS.items() if op.kind == "structural"}
+    assert structural <= {node.op.name for node in _structural(0)}
 
 
 @pytest.mark.parametrize("number", range(len(_structural(0))))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +35,19 @@ def test_verifies_prints_and_survives_serialisation(seed: int) -> None:
         case_of.values = values
         for a, b in zip(expected, case_of.run(loaded), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_keys_do_not_depend_on_the_process() -> None:
+    """Hash seeds, ids and the tokens that were made before differ between processes."""
+    tests = Path(__file__).parent.parent
+    code = "import randgraph as r, adjoint.graph.serial as s\n"
+    code += "print(*(s.canonical_key(r.random_case(k).program, {}) for k in range(10)))"
+    expected = " ".join(canonical_key(random_case(k).program, {}) for k in range(10))
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tests)}
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == expected
 
 
 def test_the_same_seed_gives_the_same_program() -> None:

@@ -91,11 +91,11 @@ def _loop(param: Node, out: Node) -> Node:
 def test_leaked_placeholders_name_their_loop() -> None:
     with sites.at((Site("model.py", 12, "encoder"),)):
         inner = make("param", (), 0, 0, (), F)
-    with pytest.raises(GraphError, match='loop "encoder" made at model.py:12 is used outside its loop'):
+    with pytest.raises(GraphError, match=r'loop "encoder" made at model\.py:12 is used outside its loop'):
         verify_program(Program("f", (), (b.exp(inner),)))
     with sites.at((Site("model.py", 13, "decoder"),)):
         other = make("param", (), 1, 0, (), F)
-    with pytest.raises(GraphError, match='"decoder" made at model.py:13 is used inside the body of another scan'):
+    with pytest.raises(GraphError, match=r'"decoder" made at model\.py:13 is used inside the body of another scan'):
         verify_program(Program("f", (), (item(_loop(inner, b.add(inner, other)), 0),)))
     verify_program(Program("f", (), (item(_loop(inner, b.exp(inner)), 0),)))
 

@@ -257,5 +257,4 @@ def test_import_is_light():
 
 
 def test_everything_public_exists():
-    later = {"compile", "CompiledFunction", "load", "save"}
-    assert all(hasattr(ad, name) for name in ad.__all__ if name not in later)
+    assert all(hasattr(ad, name) for name in ad.__all__)

@@ -138,3 +138,11 @@ def test_conv_layer(run):
     x = RNG.standard_normal((1, 2, 6, 6)).astype("f")
     expected = convolve(x, layer.weight.value, (2, 2), (1, 1), (1, 1), 2) + layer.bias.value[:, None, None]
     np.testing.assert_allclose(run(layer(x)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_names_are_unique():
+    a, b = ad.nn.Linear(2, 2), ad.nn.Linear(2, 2)
+    assert len({p.name for p in (*a.parameters(), *b.parameters())}) == 4 and a.weight.name.startswith("linear")
+    model = ad.nn.Sequential(a, ad.relu, b)
+    assert [p.name for p in model.parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert model.named("critic")[2].bias.name == "critic.2.bias"

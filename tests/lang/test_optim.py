@@ -103,3 +103,10 @@ def test_clipping(run):
     clipped = run(ad.optim.clip_by_global_norm([a, b], 1.0))
     np.testing.assert_allclose(clipped, [[0.6, 0], [0, 0.8]], rtol=1e-6)
     np.testing.assert_allclose(run(ad.optim.clip_by_global_norm([a, b], 10.0)), [[3, 0], [0, 4]], rtol=1e-6)
+
+
+def test_two_optimisers_in_one_step_have_states_of_their_own():
+    w, b = ad.variable(1.0, "w"), ad.variable([1.0], "b")
+    loss = w * b.sum()
+    updates = {**ad.optim.Adam(1).minimize(loss, [w]), **ad.optim.Adam(1).minimize(loss, [b])}
+    assert len({v.name for v in updates}) == len(updates) == 10
