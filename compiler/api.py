@@ -21,8 +21,8 @@ from .lang.array import Array
 from .lang.lift import as_array
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
+from .version import fingerprint
 
-VERSION = "0.1.0"
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -95,7 +95,7 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     toolchain = find_toolchain(cache)
     key = canonical_key(
         program,
-        {"version": VERSION, "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
+        {"version": fingerprint(), "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
     )
     record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
     if record is not None:

@@ -193,7 +193,7 @@ def _unit(
     text = template("unit.c.j2").render(
         title=f"{module.name}" + (f", part {number}" if several else ""), version=version, target=module.target.name,
         prelude=prelude(needs, module.target, types), interface=header, aligned=aligned,
-        checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
+        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
