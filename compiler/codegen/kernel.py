@@ -460,8 +460,17 @@ class KernelPrinter(ExprPrinter):
 
     def copies(self, loop: Loop, var: IVar, count: int, memo: dict[int, Value]) -> None:
         self.indent += 1
+        texts: list[list[str]] = []
         for c in range(count):
+            outside, self.out = self.out, []
             self.lanes_body(loop, index.add(index.of(var), c * loop.lanes), None, c, memo)
+            texts.append(self.out)
+            self.out = outside
+        if len({len(t) for t in texts}) == 1 and all(line.endswith(";") and " for (" not in line for line in texts[0]):
+            # Step by step side by side: a core looks only so far ahead for work that does not wait.
+            self.out.extend(line for step in zip(*texts, strict=True) for line in step)
+        else:
+            self.out.extend(line for text in texts for line in text)
         self.indent -= 1
         self.emit("}")
 
