@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -109,9 +111,23 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     from .pipeline import compile_program
 
     artifact = compile_program(program, target, options).artifact
+    preparing = Thread(target=_prepare)
+    if artifact.parallel:
+        preparing.start()
     built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
+    if artifact.parallel:
+        preparing.join()
     cache.put_graph(key, artifact_to_json(artifact, built.name))
     return artifact, built.path
+
+
+def _prepare() -> None:
+    """Builds what the first parallel call needs beside the function itself, while the C compiler runs."""
+    from .runtime.pool import build_services
+
+    # A failure here is one of the toolchain, which the build itself reports.
+    with suppress(CompileError):
+        build_services()
 
 
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
@@ -228,7 +244,7 @@ class CompileReport:
         if stage in ("graph", "adjoint"):
             from .graph.pretty import dump_program
 
-            return dump_program(self.program, appended=stage == "adjoint")
+            return dump_program(self.program)
         if stage == "optimized":
             from .graph.pretty import dump_program
 
