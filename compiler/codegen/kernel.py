@@ -13,7 +13,21 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
-    Buf, Call, Const, Expr, If, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk, operands,
+    Buf,
+    Call,
+    Const,
+    Expr,
+    If,
+    Kernel,
+    Load,
+    Loop,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+    operands,
+    walk,
 )  # fmt: skip
 from ..lower.rows import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value
