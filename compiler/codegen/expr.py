@@ -325,8 +325,8 @@ class ExprPrinter:
             vector = Value(self.call("load_sn", t, pointer, self.extent(stride), lanes.count), t)
         if e.guards:
             assert fill is not None
-            other = self.splat(fill, e.dtype)
-            vector = Value(f"{self.condition(e.guards)} ? {vector.text} : {other.text}", t, False)
+            other = self.call("splat", t, fill.text)  # as in memory: bools are still bytes here
+            vector = Value(f"{self.condition(e.guards)} ? {vector.text} : {other}", t, False)
         return self.as_value(vector, e.dtype)
 
     def as_value(self, v: Value, dtype: DType) -> Value:

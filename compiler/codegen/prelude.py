@@ -155,11 +155,11 @@ def _references(text: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 def _function(function: str, type_name: str, fma: bool) -> _Function:
     t = parse(type_name)
     if function in MATH:
-        if t.kind != "f":
+        if t.kind not in ("fiu" if function == "relu" else "f"):
             raise ValueError(f"{function} is not defined for {type_name}")
         macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
         base = function
-        gnu = plain = str(macro(t, CONSTANTS[t.bits], POLYNOMIALS[t.bits], fma))
+        gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)

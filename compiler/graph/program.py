@@ -14,13 +14,15 @@ class Program:
     """A function of `inputs` and the variables it reaches.
 
     `updates` pairs a variable with its new value; all right-hand sides and outputs read the values that variables
-    have when the call begins. `variables` lists every variable reached or updated, in a deterministic order.
+    have when the call begins. `variables` lists every variable reached or updated, in a deterministic order; a program
+    that was made from another one keeps the other's, as `state`, for callers hand them over in that order.
     """
 
     name: str
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     updates: tuple[tuple[Node, Node], ...] = ()
+    state: tuple[Node, ...] | None = None
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -28,6 +30,8 @@ class Program:
 
     @property
     def variables(self) -> tuple[Node, ...]:
+        if self.state is not None:
+            return self.state
         reached = [n for n in toposort(self.roots) if n.op.name == "variable"]
         return tuple(dict.fromkeys([*reached, *(v for v, _ in self.updates)]))
 
@@ -42,4 +46,4 @@ class Program:
         updates = tuple((v, values.get(u, u)) for v, u in self.updates)
         if outputs == self.outputs and updates == self.updates:
             return self
-        return replace(self, outputs=outputs, updates=updates)
+        return replace(self, outputs=outputs, updates=updates, state=self.variables)

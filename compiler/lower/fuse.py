@@ -244,7 +244,10 @@ class Fuser:
             first = next(s for g in groups if g.kind == "tile" for s in g.stages if s in self.tiled)
             out = {find(v) for v in first.axes}
             others = [s for s in members if s is not first]
-            return all({find(v) for v in s.loop_axes} == out and not s.reduce for s in others) and out <= set(frame)
+            made = {s.node for s in members}
+            return out <= set(frame) and all(
+                {find(v) for v in s.loop_axes} == out and not s.reduce and not s.lookups & made for s in others
+            )
         if all(not s.loop_axes for s in members):
             return True
         work = sum(s.work() for s in members)

@@ -28,7 +28,7 @@ from ..graph.node import Node
 from ..graph.sizes import Dim, Extent, Shape
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Buf:
     """Memory with a row-major layout. `register` and `lanes` buffers have constant shapes and live in variables."""
 
@@ -43,6 +43,9 @@ class Buf:
     def __post_init__(self) -> None:
         if not self.strides:
             self.strides = row_major(self.shape)
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 def row_major(shape: Shape) -> tuple[Extent, ...]:

@@ -13,7 +13,10 @@ from ..graph.program import Program
 from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
-from .ir import Buf, Call, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, row_major, walk
+from .ir import (
+    Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, row_major,
+    walk,
+)  # fmt: skip
 from .memory import Layout, plan_memory
 from .rows import RowScheduler
 from .scatter import scatter_kernel
@@ -141,7 +144,7 @@ def _separate(program: Program) -> Program:
 
     outputs = tuple(own(n) for n in program.outputs)
     updates = tuple((v, own(u, update=True)) for v, u in program.updates)
-    return replace(program, outputs=outputs, updates=updates)
+    return replace(program, outputs=outputs, updates=updates, state=program.variables)
 
 
 def _ops(kernel: Kernel) -> list[Op]:
@@ -174,7 +177,7 @@ class Scope:
         kept = choose_kept(order, roots, lambda n: self._packed_operand(n), self.shared.options.recompute)
         stages = []
         for node in order:
-            if node not in kept:
+            if node not in kept or 0 in node.shape:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__)
             if node.op.kind == "contraction":
@@ -251,11 +254,14 @@ class Scope:
         return found
 
     def external(self, stage: Stage) -> bool:
-        """Whether anything outside the stage's group reads it."""
+        """Whether anything outside the stage's group reads it, or any index is looked up in it."""
         if stage.node in self.roots:
             return True
         mine = self.fuser.group_of[stage].root()
-        return any(self.fuser.group_of[r].root() is not mine for r in self.readers.get(stage.node, ()))
+        return any(
+            self.fuser.group_of[r].root() is not mine or stage.node in r.lookups
+            for r in self.readers.get(stage.node, ())
+        )
 
     def result(self, stage: Stage) -> Buf:
         return self.buffer(stage.node)
@@ -451,6 +457,9 @@ def _collect(kernel: Kernel) -> None:
                     note(e.buf)
                     for i in e.index:
                         _note_lookups(i, note)
+                elif isinstance(e, IndexValue):
+                    _note_lookups(e.index, note)
+                if isinstance(e, (Load, Guarded)):
                     for g in e.guards:
                         _note_lookups(g.index, note)
             for i in stmt.index:

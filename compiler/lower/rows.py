@@ -76,6 +76,9 @@ class RowScheduler:
         self.frame = self._frame()
         self.flat = self._is_flat()
         self.vec = self._choose_vec()
+        if any(self.vec in map(self.classes.find, s.reduce) and self._inner_out(s) for s in stages):
+            # Lanes that are summed up have no place each in an array of results.
+            self.frame = [c for c in self.frame if c is not self.vec]
         self._split_frame()
         self._assign_nests()
         self._chunk()
@@ -109,6 +112,8 @@ class RowScheduler:
         first = self.group.stages[0]
         for s in self.group.stages:
             if s.reduce or s.target or s.node.shape != first.node.shape or len(s.axes) < 2:
+                return False
+            if all(v.extent == 1 for v in s.axes):
                 return False
             own = tuple(index.of(v) for v in s.axes)
             for node, at in s.reads:
@@ -224,7 +229,10 @@ class RowScheduler:
                 producer = self.maker.get(node)
                 if producer is None or producer is s:
                     continue
-                same = key_of[producer] == key and not producer.reduce and self._same_place(producer, s, at)
+                same = (
+                    key_of[producer] == key and not producer.reduce and self._same_place(producer, s, at)
+                    and node not in s.lookups
+                )
                 least = max(least, level[producer] + (0 if same else 1))
             level[s], key_of[s] = least, key
             full = (least, *key)
@@ -312,9 +320,14 @@ class RowScheduler:
     def _folded(self, acc: Buf, combine: str) -> Expr:
         return Across(combine, acc, acc.dtype) if acc.storage == "lanes" else Load(acc, (), acc.dtype)
 
+    def _flat_axis(self, s: Stage) -> int:
+        """The axis that stands for all of them in a flat kernel: the last that indices mention, of stride 1."""
+        return max(k for k, v in enumerate(s.axes) if v.extent != 1)
+
     def _out_index(self, s: Stage) -> tuple[Index, ...]:
         if self.flat:
-            return (*(index.ZERO,) * (len(s.axes) - 1), self.at[self.vec])  # type: ignore[index]
+            values = self._values_of(s)
+            return tuple(values[v] for v in s.axes)
         return tuple(self._axis_index(v) for v in s.axes)
 
     def _axis_index(self, v: IVar) -> Index:
@@ -326,7 +339,8 @@ class RowScheduler:
     def _values_of(self, s: Stage) -> dict[IVar, Index]:
         if self.flat:
             assert self.vec is not None
-            return {v: self.at[self.vec] if k == len(s.axes) - 1 else index.ZERO for k, v in enumerate(s.axes)}
+            flat = self._flat_axis(s)
+            return {v: self.at[self.vec] if k == flat else index.ZERO for k, v in enumerate(s.axes)}
         return {v: self._axis_index(v) for v in s.loop_axes}
 
     def _expr(self, s: Stage, nest: _Nest) -> Expr:
@@ -339,12 +353,13 @@ class RowScheduler:
                 return self.live[producer]
             home = self.values[producer]
             if home.storage == "register":
-                return Load(home, (), node.dtype)
+                kept = Load(home, (), node.dtype)
+                return kept if fill is None else Guarded(guards, kept, fill, node.dtype)
             if home.storage == "scratch":
-                kept = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
+                axes = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
                 if self.flat:
-                    kept = [len(producer.axes) - 1]
-                return Load(home, self._scratch_index(producer, [at[k] for k in kept]), node.dtype, guards, fill)
+                    axes = [self._flat_axis(producer)]
+                return Load(home, self._scratch_index(producer, [at[k] for k in axes]), node.dtype, guards, fill)
             return Load(home, at, node.dtype, guards, fill)
 
         return instantiate(s.value, self._values_of(s), resolve, self.place.buffer, self.shared)
@@ -401,6 +416,9 @@ class RowScheduler:
                 body.append(Reduce(acc, (), s.combine or "add", value))
                 after.extend(self._finish(s, self._folded(acc, s.combine or "add")))
             else:
+                if isinstance(value, Op) and value.name == "pair":
+                    # A contraction over one element is its product; pairs are what a Reduce takes.
+                    value = Op("mul", value.args, value.dtype)
                 self.live[s] = value
                 body.extend(self._keep(s, value))
         if nest.vec:

@@ -24,8 +24,9 @@ LONGEST = 120  # operations that one expression may hold
 class Stage:
     """One kept value as a loop nest: for every `axes` point, `value` (combined over the `reduce` variables).
 
-    `reads` are the kept or leaf nodes that the value is made of, with the index of each read. `target` (scatter) is
-    the index written, where it is not simply `axes`.
+    `reads` are the kept or leaf nodes that the value is made of, with the index of each read; `lookups` are those of
+    them that serve as indices, and so have to be in memory. `target` (scatter) is the index written, where it is not
+    simply `axes`.
     """
 
     node: Node
@@ -41,6 +42,7 @@ class Stage:
     factors: tuple[Expr, Expr] | None = None  # a contraction's operands
     combines: bool = False  # adds up the chunks of another stage
     labels: tuple[IVar, ...] = field(default=())
+    lookups: frozenset[Node] = frozenset()
 
     @property
     def loop_axes(self) -> tuple[IVar, ...]:
@@ -60,6 +62,7 @@ class Expander:
         self.kept = kept
         self.memo: dict[tuple[Any, ...], Expr] = {}
         self.reads: list[tuple[Node, tuple[Index, ...]]] = []
+        self.lookups: set[Node] = set()
         self.ops = 0
         self.cost = 0
 
@@ -98,6 +101,7 @@ class Expander:
         if node.op.name == "literal":
             return Const(node["value"], dtype)
         if node.op.name == "iota":
+            self._look_up([at[node["axis"]]])
             return IndexValue(at[node["axis"]], dtype)
         if not parts:
             self._read(node, at)
@@ -114,6 +118,7 @@ class Expander:
             return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
+            self._look_up([g.index for g in own])
             if isinstance(value, Load) and value.guards == own:
                 result = Load(value.buf, value.index, dtype, own, result)
             else:
@@ -124,11 +129,16 @@ class Expander:
 
     def _read(self, node: Node, at: tuple[Index, ...]) -> None:
         self.reads.append((node, at))
+        self._look_up(at)
+
+    def _look_up(self, at: Sequence[Index]) -> None:
+        """Notes the reads that indices themselves make."""
         pending = list(at)
         while pending:
             for atom, _ in pending.pop().terms:
                 if isinstance(atom, Lookup):
                     self.reads.append((atom.key[0], atom.key[1]))
+                    self.lookups.add(atom.key[0])
                     pending.extend(atom.key[1])
                 elif not isinstance(atom, IVar):
                     pending.append(atom.key[0])
@@ -261,12 +271,14 @@ def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
         axes = (*axes[:axis], *axes[axis + rank :])
         value = expander.expand(updates, at)
         expander._read(idx, at[axis : axis + rank])
+        expander.lookups.add(idx)
         combine = "add"
     else:
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))
     return Stage(
-        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False, labels
+        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False, labels,
+        frozenset(expander.lookups),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import Literal, Node, make
+from ..graph.table import OPS
 from .engine import Rule, Uses
 
 _LARGEST = 1024
@@ -57,6 +58,17 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
     return b.full(_evaluate(node, arrays, ()).item(), node.shape, node.dtype)
 
 
+def _empty(node: Node, uses: Uses) -> Node | None:
+    """What has no elements, and what sums up none, is computed from nothing."""
+    summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
+    nothing = summed and (
+        0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
+    )
+    if (nothing or 0 in node.shape) and b.constant_value(node) is None:
+        return b.full(0, node.shape, node.dtype)
+    return None
+
+
 def _fold_arrays(node: Node, uses: Uses) -> Node | None:
     """Operands are constants, at least one of them a small array."""
     if not any(i.op.name == "constant" for i in node.inputs) or not _is_small(node):
@@ -80,6 +92,7 @@ def _uniform(node: Node, uses: Uses) -> Node | None:
 
 
 RULES = (
+    Rule("empty", "exact", tuple(n for n, op in OPS.items() if op.kind not in ("leaf", "control")), _empty),
     Rule("constant-number", "exact", ("constant",), _uniform),
     Rule("fold-numbers", "exact", _ELEMENTWISE, _fold_numbers),
     Rule("fold-arrays", "exact", (*_ELEMENTWISE, *_STRUCTURAL), _fold_arrays),

@@ -52,9 +52,14 @@ def constant(*values: float) -> Node:
 
 
 W = leaf("w", 3, 4)
+EMPTY = b.slice(X, (5,), (5,), (1,))
 # rule: (before, after) pairs
 CASES: dict[str, list[tuple[Node, Node]]] = {
     "constant-right": [(b.add(2.0, X), b.add(X, 2.0)), (b.mul(3, K), b.mul(K, 3))],
+    "empty": [
+        (un("exp", EMPTY), b.full(0, (0,), FLOAT32)), (make("sum", (EMPTY,), (0,)), b.full(0, (), FLOAT32)),
+        (matmul(b.broadcast(EMPTY, (3, 0), (1,)), b.broadcast(EMPTY, (0, 4), (0,))), b.full(0, (3, 4), FLOAT32)),
+    ],
     "neutral": [
         (b.add(X, -0.0), X), (b.sub(X, 0.0), X), (b.mul(X, 1.0), X), (b.div(X, 1.0), X), (b.add(K, 0), K),
         (make("floor_divide", (K, b.full(1, (12,), INT32))), K), (b.logical_and(P, True), P),
