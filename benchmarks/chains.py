@@ -1,6 +1,6 @@
 """Chains of elementwise nodes: milliseconds a node to build, differentiate, dump, compile and pickle.
 
-    python benchmarks/chains.py [lengths] [--profile PHASE] [--dump-limit N]
+    python benchmarks/chains.py [lengths] [--profile PHASE] [--json FILE]
 
 Every length runs in a process of its own with an empty cache. The time a node must not grow with the length, and the
 sum must stay below one millisecond.

@@ -74,7 +74,8 @@ def _watch() -> dict[str, float]:
     def cc(*args: Any, **named: Any) -> Any:
         begin = time.perf_counter()
         result = build_library(*args, **named)
-        phases["cc"] = time.perf_counter() - begin
+        # The pool is built beside the function and asked for again by the first call: the longest one counts.
+        phases["cc"] = max(phases.get("cc", 0.0), time.perf_counter() - begin)
         return result
 
     pipeline.compile_program, build.build_library = passes, cc
