@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,21 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
-    Buf, Call, Const, Expr, If, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk,
+    Buf,
+    Call,
+    Const,
+    Expr,
+    If,
+    Kernel,
+    Load,
+    Loop,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+    operands,
+    walk,
 )  # fmt: skip
 from ..lower.rows import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value
@@ -139,6 +153,8 @@ class KernelPrinter(ExprPrinter):
         memo = dict(memo)
         segment: list[Store | Reduce] = []
         written: set[Buf] = set()
+        walked: set[int] = set()
+        near: dict[int, frozenset[Buf]] = {}  # what of the kernel's own an expression reads
 
         def flush() -> None:
             if segment:
@@ -148,11 +164,9 @@ class KernelPrinter(ExprPrinter):
 
         for stmt in body:
             if isinstance(stmt, (Store, Reduce)):
-                local = [
-                    e.buf for e in expressions([stmt.value])
-                    if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes")
-                ]
-                if any(b in written for b in local):
+                for e in expressions([stmt.value], walked):
+                    near[id(e)] = _near(e, near)
+                if not written.isdisjoint(near[id(stmt.value)]):
                     flush()
                 segment.append(stmt)
                 written.add(stmt.buf)
@@ -424,8 +438,6 @@ class KernelPrinter(ExprPrinter):
         self.lanes = None
         moving: set[int] = set()
         order = expressions(roots)
-        from ..lower.ir import operands
-
         for e in order:
             if (isinstance(e, Load) and e.buf in stored) or any(id(o) in moving for o in operands(e)):
                 moving.add(id(e))
@@ -479,6 +491,12 @@ class KernelPrinter(ExprPrinter):
         self.lanes = Lanes(loop.var, loop.lanes, at, count, copy)
         self.block(loop.body, memo)
         self.lanes = before
+
+
+def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:
+    """The registers, scratch and lanes that an expression reads, from what its operands read."""
+    found = frozenset([e.buf] if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes") else [])
+    return found.union(*(near[id(o)] for o in operands(e)))
 
 
 def _is_pair(s: Store | Reduce) -> bool:
