@@ -12,7 +12,7 @@ from ..graph.sizes import Extent
 from .ir import Buf, Kernel, Run, ScanLoop, Step
 
 ALIGN = 64
-SEARCHED = 2000  # buffers up to which a plan may take time quadratic in their number
+SEARCHED = 500  # buffers up to which a plan may take time quadratic in their number
 STACK = 16384  # bytes of scratch that a kernel may keep on its stack
 
 
