@@ -75,10 +75,14 @@ class DimSpec:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One translation unit. Its text alone (with flags and compiler) decides its object file."""
+    """One translation unit. Its text alone (with flags and compiler) decides its object file.
+
+    `effort` is the compiler's optimisation level: long straight-line code gains nothing from the second.
+    """
 
     name: str
     text: str
+    effort: int = 2
 
 
 @dataclass(frozen=True, slots=True)

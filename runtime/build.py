@@ -50,7 +50,7 @@ def build_library(
     cache = cache or Cache()
     toolchain = toolchain or find_toolchain(cache)
     flags = (*toolchain.compile_flags(target), *extra)
-    keys = [digest("unit", toolchain.identity, *flags, "text", unit.text) for unit in units]
+    keys = [digest("unit", toolchain.identity, *_level(unit), *flags, "text", unit.text) for unit in units]
     link = (*toolchain.link_flags(), *extra)
     whole = digest("library", toolchain.identity, *link, "units", *keys)
     path = cache.get_unit(whole)
@@ -59,13 +59,18 @@ def build_library(
     with cache.workdir() as work:
         if len(units) == 1:
             source = _write_source(work, 0, units[0])
-            _run(toolchain, [*flags, *link, "-o", "library.so", source, "-lm"], work, cache, units[0], keys[0])
+            _run(toolchain, [*flags, *_level(units[0]), *link, "-o", "library.so", source, "-lm"], work, cache, units[0], keys[0])
             compiled = 1
         else:
             objects, compiled = _objects(units, keys, flags, toolchain, cache, work)
             _run(toolchain, [*flags, *link, "-o", "library.so", *objects, "-lm"], work, cache, None, whole)
         path = cache.put_unit(whole, (work / "library.so").read_bytes(), ".so")
     return Library(path.name, path, compiled)
+
+
+def _level(unit: Unit) -> tuple[str, ...]:
+    """The optimisation level of a unit. Lane loops become vector instructions at either."""
+    return ("-O2",) if unit.effort > 1 else ("-O1", "-ftree-vectorize")
 
 
 def _objects(
@@ -88,7 +93,7 @@ def _objects(
 
     def compile_one(key: str, index: int) -> None:
         source = _write_source(work, index, units[index])
-        _run(toolchain, [*flags, "-c", source, "-o", f"{key}.o"], work, cache, units[index], key)
+        _run(toolchain, [*flags, *_level(units[index]), "-c", source, "-o", f"{key}.o"], work, cache, units[index], key)
         cache.put_unit(key, (work / f"{key}.o").read_bytes(), ".o")
 
     with ThreadPoolExecutor(_PARALLEL) as threads:  # they only wait for their compilers

@@ -20,7 +20,7 @@ from adjoint.artifact import Target
 from adjoint.errors import CompileError
 from adjoint.runtime.cache import Cache, digest
 
-_COMMON = ("-std=c99", "-O2", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+_COMMON = ("-std=c99", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
 _INSTALL = (
     "install one (Debian and Ubuntu: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install; "
     'anywhere: pip install ziglang), or set CC to its command; backend="numpy" runs without a compiler'

@@ -25,6 +25,7 @@ from .types import memory
 
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
 UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
+LONG = 1500  # lines of kernels from which on the time to compile outweighs what the second level gains
 INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
 
 
@@ -200,7 +201,8 @@ def _unit(
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
-    return Unit(f"{module.name}_{number}" if several else module.name, text)
+    long = sum(f.text.count("\n") for f in calls.functions) > LONG
+    return Unit(f"{module.name}_{number}" if several else module.name, text, effort=1 if long else 2)
 
 
 def _called(members: list[Function]) -> set[tuple[str, str]]:
