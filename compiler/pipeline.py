@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -33,9 +34,13 @@ class Compilation:
 
 def compile_program(program: Program, target: Target, options: Options | None = None) -> Compilation:
     """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them."""
+    with _uncollected():
+        return _passes(program, target, options or Options())
+
+
+def _passes(program: Program, target: Target, options: Options) -> Compilation:
     verify = os.environ.get("ADJOINT_VERIFY") == "1"
     seconds: dict[str, float] = {}
-    options = options or Options()
     with _timed(seconds, "verify"):
         verify_program(program)  # graph → the same graph, or an error that names the node
     with _timed(seconds, "rewrite"):
@@ -49,6 +54,20 @@ def compile_program(program: Program, target: Target, options: Options | None = 
     with _timed(seconds, "emit"):
         artifact = emit(module, VERSION, site_numbers(program, optimized))  # kernels → C
     return Compilation(program, optimized, module, artifact, firings, seconds)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keeps the cycle collector off: passes make many objects and no garbage in cycles, and it would walk them all
+    again and again, which makes long programs cost more than their length."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager
