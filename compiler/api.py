@@ -28,6 +28,11 @@ from .version import fingerprint
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# Names that a C function cannot have, or that a program with a main of its own cannot link.
+_RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
 
 
 def compile(
@@ -133,6 +138,8 @@ def _prepare() -> None:
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
     if not isinstance(name, str) or not _NAME.match(name):
         raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
+    if name in _RESERVED:
+        raise GraphError(f"compile: the function cannot be called {name!r}, which has a meaning in C")
     given = [inputs] if isinstance(inputs, Array) else list(inputs)
     for k, x in enumerate(given):
         if not isinstance(x, Array) or x.node.op.name != "input":
