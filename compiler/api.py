@@ -277,10 +277,10 @@ class CompileReport:
         given = target if target is not None else self.target
         chosen = portable_target() if given in (None, "native") else resolve_target(given)
         artifact = self.artifact
-        if artifact is None or artifact.target != chosen:
+        if artifact is None or artifact.target != chosen or len(artifact.units) > 1:
             from .pipeline import compile_program
 
-            artifact = compile_program(self.program, chosen, self.options).artifact
+            artifact = compile_program(self.program, chosen, self.options, split=False).artifact
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []

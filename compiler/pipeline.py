@@ -31,8 +31,8 @@ class Compilation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compile_program(program: Program, target: Target, options: Options | None = None) -> Compilation:
-    """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them."""
+def compile_program(program: Program, target: Target, options: Options | None = None, *, split: bool = True) -> Compilation:
+    """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them; for `split` see `emit`."""
     verify = os.environ.get("ADJOINT_VERIFY") == "1"
     seconds: dict[str, float] = {}
     options = options or Options()
@@ -47,7 +47,7 @@ def compile_program(program: Program, target: Target, options: Options | None = 
     if verify:
         verify_module(module)
     with _timed(seconds, "emit"):
-        artifact = emit(module, VERSION, site_numbers(program, optimized))  # kernels → C
+        artifact = emit(module, VERSION, site_numbers(program, optimized), split=split)  # kernels → C
     return Compilation(program, optimized, module, artifact, firings, seconds)
 
 

@@ -37,12 +37,18 @@ class Calls:
     buffers: dict[Kernel, list[Buf]]
 
 
-def emit(module: Module, version: str, site_numbers: dict[Node, int]) -> Artifact:
-    """The C of a module. The text depends on the module alone: no path, line, time or hash seed enters it."""
+def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: bool = True) -> Artifact:
+    """The C of a module. The text depends on the module alone: no path, line, time or hash seed enters it.
+
+    `split` puts long code into several units, which compile side by side; exports are easier to take along in one.
+    """
     sites = {n: k for k, n in enumerate(module.checks)}
     calls = print_functions(module, sites)
     dims = used_dims(module)
-    entry = EntryPrinter(module, calls, dims, sites)
+    groups = _split(calls.functions) if split else [[f for f in calls.functions if not f.kernel.inner]]
+    several = len(groups) > 1
+    prefix = f"{module.name}_" if several else ""
+    entry = EntryPrinter(module, calls, dims, sites, prefix)
     fields = _fields(module, dims)
     params = _params(module, dims, site_numbers)
     name, target = module.name, module.target
@@ -63,9 +69,6 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int]) -> Artifac
         name=name, parallel=parallel, setup=setup, body=body, workspace=workspace, description=_c_string(description),
         extents=[f"const int64_t {d.name} = args->{d.name};" for d in used],
     )
-    groups = _split(calls.functions)
-    several = len(groups) > 1
-    prefix = f"{name}_" if several else ""
     units = []
     for number, group in enumerate(groups):
         last = number == len(groups) - 1

@@ -31,7 +31,7 @@ class _Row:
 def export_files(artifact: Artifact) -> dict[str, str]:
     """File name → text: the units, their header, `main.c` and a `Makefile`.
 
-    A small function is one unit, `<name>.c`; a large one has several, `<name>_0.c` and so on. Nothing in the texts
+    An artifact that was not split is one unit, `<name>.c`; others have several, `<name>_0.c` and so on. Nothing in the texts
     depends on this machine but the target that the artifact was made for.
     """
     name = artifact.name
