@@ -69,3 +69,9 @@ def test_the_wheel(tmp_path: Path) -> None:
         for path in (source / folder).rglob("*"):
             if path.is_file():
                 assert f"{package}/{path.relative_to(source / folder).as_posix()}" in names
+
+
+def test_the_example_of_the_readme_is_an_example() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = readme.partition("```python\n")[2].partition("```")[0]
+    assert (ROOT / "examples" / "linear_regression.py").read_text().endswith(block)
