@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .artifact import Artifact, DimSpec, Param
-from .errors import AdjointError, CompileError, DTypeError, GraphError
+from .errors import AdjointError, CompileError, DTypeError, GraphError, ShapeError
 from .graph import sizes
 from .graph.node import Node
 from .graph.program import Program
@@ -30,8 +30,9 @@ BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 # Names that a C function cannot have, or that a program with a main of its own cannot link.
 _RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "main register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
 )
 
 
@@ -57,7 +58,8 @@ def compile(
     target    "native" (default), the name of an ISA, or a `Target` record
     backend   "c", or "numpy" to run the graph in the reference interpreter
 
-    Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C compiler.
+    Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
+    compiler.
     """
     program, structure = _program(inputs, outputs, updates, name)
     if backend not in BACKENDS:
@@ -163,7 +165,7 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
             raise GraphError(f"compile: a key of `updates` must be an ad.variable, got {what}")
         new = as_array(value).node
         if new.shape != variable.node.shape:
-            raise sizes.ShapeError(
+            raise ShapeError(
                 f'compile: the update of variable "{variable.name}" has shape {list(new.shape)}, '
                 f"the variable {list(variable.node.shape)}"
             )

@@ -31,7 +31,9 @@ class Compilation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compile_program(program: Program, target: Target, options: Options | None = None, *, split: bool = True) -> Compilation:
+def compile_program(
+    program: Program, target: Target, options: Options | None = None, *, split: bool = True
+) -> Compilation:
     """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them; for `split` see `emit`."""
     verify = os.environ.get("ADJOINT_VERIFY") == "1"
     seconds: dict[str, float] = {}

@@ -1,7 +1,8 @@
 """Fits a plane to points: the loss, its gradient and the update of the weights are one native function."""
 
-import adjoint as ad
 import numpy as np
+
+import adjoint as ad
 
 x, y = ad.input("x", ("n", 3)), ad.input("y", ("n",))     # placeholders; n is known when the function is called
 w = ad.variable(np.zeros(3, np.float32), name="w")         # state; w.value is a live NumPy array

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
 from adjoint.errors import DTypeError, ExecutionError, ShapeError, SymbolicError
 from adjoint.runtime.arguments import READY, admit, arrange, check_out, flatten_out
 from adjoint.runtime.locks import Guard, LockRegistry, registry
@@ -37,8 +38,8 @@ class Report(Protocol):
     """What the compiler's front knows about a function: sites, dumps, export, and how to pickle it."""
 
     @property
-    def sites(self) -> dict[int, str]: ...
-    def dump(self, stage: str, **options: Any) -> str: ...
+    def sites(self) -> Mapping[int, str]: ...
+    def dump(self, stage: str) -> str: ...
     def export(self, directory: Any, target: Any = None) -> Any: ...
     def reduce(self) -> Any: ...
 
@@ -215,9 +216,9 @@ class CompiledFunction:
             raise ExecutionError(f"{self.name}: nothing was counted; set profiling = True, or give profile() arguments")
         return counters.table()
 
-    def dump(self, stage: str, **options: Any) -> str:
+    def dump(self, stage: str) -> str:
         """The text of one stage of the compilation, see the report that the compiler made."""
-        return self._report().dump(stage, **options)
+        return self._report().dump(stage)
 
     def export(self, directory: Any, target: Any = None) -> Any:
         """Write the C source, its header, a `main.c` and a Makefile to a folder; returns their paths.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from adjoint.cli import STAGES, main
 from adjoint.version import VERSION
 

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 from adjoint.graph.node import toposort
 
 NODE = re.compile(r"  (%\d+) +(.*?) +(= .*?)( +# .*)?$")

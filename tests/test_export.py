@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 from adjoint.codegen import emit
 from adjoint.codegen.export import c_extent, export_files
 from adjoint.pipeline import compile_program

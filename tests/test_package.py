@@ -9,8 +9,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-import adjoint as ad
 import pytest
+
+import adjoint as ad
 from adjoint import api, pipeline, version
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +66,8 @@ def test_the_wheel(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     # Nothing is called `compiler` or `runtime` to Python: all lies below the one package.
     assert {name.partition("/")[0] for name in names} == {"adjoint", f"adjoint-{version.VERSION}.dist-info"}
-    for folder, package in (("compiler", "adjoint"), ("runtime", "adjoint/runtime"), ("templates", "adjoint/templates")):
+    packages = {"compiler": "adjoint", "runtime": "adjoint/runtime", "templates": "adjoint/templates"}
+    for folder, package in packages.items():
         for path in (source / folder).rglob("*"):
             if path.is_file():
                 assert f"{package}/{path.relative_to(source / folder).as_posix()}" in names

@@ -172,8 +172,8 @@ def _split(functions: list[Function]) -> list[list[Function]]:
 
 
 def _unit(
-    module: Module, calls: Calls, group: list[Function], number: int, header: str, entry: str, prefix: str, version: str,
-    several: bool, thunks: list[str],
+    module: Module, calls: Calls, group: list[Function], number: int, header: str, entry: str, prefix: str,
+    version: str, several: bool, thunks: list[str],
 ) -> Unit:
     inner = {calls.of[k] for f in group for k in f.calls}
     members = [f for f in calls.functions if f in inner] + group
@@ -199,7 +199,8 @@ def _unit(
     text = template("unit.c.j2").render(
         title=f"{module.name}" + (f", part {number}" if several else ""), version=version, target=module.target.name,
         prelude=prelude(needs, module.target, types, _called(members)), interface=header, aligned=aligned,
-        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
+        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members),
+        tables=[_table(b) for b in tables], declarations=declarations,
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..graph import index
+from ..graph import index, sizes
 from ..graph.index import Index
 from ..graph.node import Node
 from ..graph.sizes import Dim
@@ -141,7 +141,7 @@ class EntryPrinter:
             self.out.append(f"{pad}for (int64_t {t} = 0; {t} < {n}; {t}++) {{")
         for view in loop.views:
             assert view.base is not None
-            step = index.scale(index.of(loop.var), plan.sizes.product(view.shape)) if loop.length != 1 else Index()
+            step = index.scale(index.of(loop.var), sizes.product(view.shape)) if loop.length != 1 else Index()
             base = self.pointer[view.base]
             const = "const " if view.base.storage == "arg" and view.base in self.module.inputs else ""
             if view.base in self.module.variables and view.base not in self.module.written:

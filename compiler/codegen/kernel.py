@@ -13,7 +13,20 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
-    Buf, Call, Const, Expr, If, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk,
+    Buf,
+    Call,
+    Const,
+    Expr,
+    If,
+    Kernel,
+    Load,
+    Loop,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+    walk,
 )  # fmt: skip
 from ..lower.rows import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value

@@ -60,10 +60,10 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
         layout.unshared += size
         first, last = layout.lifetimes[buf]
         at = 0
-        for start, end, other in placed:
+        for start, stop, other in placed:
             a, b = layout.lifetimes[other]
-            if a <= last and first <= b and start < at + size and at < end:
-                at = end
+            if a <= last and first <= b and start < at + size and at < stop:
+                at = stop
         layout.offsets[buf] = at
         placed.append((at, at + size, buf))
         placed.sort(key=lambda p: p[0])

@@ -5,8 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import sizes
-from .ir import Across, Call, Const, Expr, Guarded, If, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, Step, Stmt, Store
-from .ir import Prefetch, expressions, operands
+from .ir import (
+    Across,
+    Call,
+    Const,
+    Expr,
+    Guarded,
+    If,
+    IndexValue,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Prefetch,
+    Reduce,
+    Run,
+    Step,
+    Stmt,
+    Store,
+    expressions,
+    operands,
+)
 from .lowering import Module
 from .memory import nbytes
 
