@@ -39,7 +39,8 @@ class Report(Protocol):
 
     @property
     def sites(self) -> Mapping[int, str]: ...
-    def dump(self, stage: str) -> str: ...
+    @property
+    def dump(self) -> Callable[..., str]: ...
     def export(self, directory: Any, target: Any = None) -> Any: ...
     def reduce(self) -> Any: ...
 
@@ -216,9 +217,9 @@ class CompiledFunction:
             raise ExecutionError(f"{self.name}: nothing was counted; set profiling = True, or give profile() arguments")
         return counters.table()
 
-    def dump(self, stage: str) -> str:
+    def dump(self, stage: str, **options: Any) -> str:
         """The text of one stage of the compilation, see the report that the compiler made."""
-        return self._report().dump(stage)
+        return self._report().dump(stage, **options)
 
     def export(self, directory: Any, target: Any = None) -> Any:
         """Write the C source, its header, a `main.c` and a Makefile to a folder; returns their paths.

@@ -155,6 +155,8 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     ],
     "plus-zero": [(b.add(X, 0.0), X)],
     "small-power": [(b.power(X, 2.0), b.mul(X, X)), (b.power(X, 1.0), X), (b.power(X, -1.0), b.div(1.0, X))],
+    "added-twice": [(b.add(b.add(Y, X), X), b.add(Y, b.mul(X, 2.0)))],
+    "constant-outward": [(b.mul(b.mul(X, 3.0), Y), b.mul(b.mul(X, Y), 3.0))],
     "scaled-twice": [(b.mul(b.mul(X, 3.0), 0.5), b.mul(X, 1.5))],
     "rsqrt": [(b.div(1.0, un("sqrt", X)), un("rsqrt", X))],
     "sum-of-scaled": [(b.sum(b.mul(X, 3.0), (0,)), b.mul(b.sum(X, (0,)), 3.0))],
