@@ -256,7 +256,7 @@ class CompileReport:
         if stage in ("graph", "adjoint"):
             from .graph.pretty import dump_program
 
-            return dump_program(self.program)
+            return dump_program(self.program, appended=stage == "adjoint")
         if stage == "optimized":
             from .graph.pretty import dump_program
 
