@@ -99,7 +99,6 @@ from .lang.shaping import (
 from .lang.tracing import function
 from .version import VERSION as __version__
 
-
 float32, float64 = dtypes.FLOAT32, dtypes.FLOAT64
 int32, int64, uint8, bool_ = dtypes.INT32, dtypes.INT64, dtypes.UINT8, dtypes.BOOL
 pi, inf, nan, newaxis = 3.141592653589793, float("inf"), float("nan"), None

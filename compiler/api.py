@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .artifact import Artifact, DimSpec, Param
-from .errors import AdjointError, CompileError, DTypeError, GraphError
+from .errors import AdjointError, CompileError, DTypeError, GraphError, ShapeError
 from .graph import sizes
 from .graph.node import Node
 from .graph.program import Program
@@ -28,6 +28,12 @@ from .version import fingerprint
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+# Names that a C function cannot have, or that a program with a main of its own cannot link.
+_RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "main register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
+)
 
 
 def compile(
@@ -52,7 +58,8 @@ def compile(
     target    "native" (default), the name of an ISA, or a `Target` record
     backend   "c", or "numpy" to run the graph in the reference interpreter
 
-    Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C compiler.
+    Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
+    compiler.
     """
     program, structure = _program(inputs, outputs, updates, name)
     if backend not in BACKENDS:
@@ -134,6 +141,8 @@ def _prepare() -> None:
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
     if not isinstance(name, str) or not _NAME.match(name):
         raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
+    if name in _RESERVED:
+        raise GraphError(f"compile: the function cannot be called {name!r}, which has a meaning in C")
     given = [inputs] if isinstance(inputs, Array) else list(inputs)
     for k, x in enumerate(given):
         if not isinstance(x, Array) or x.node.op.name != "input":
@@ -157,7 +166,7 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
             raise GraphError(f"compile: a key of `updates` must be an ad.variable, got {what}")
         new = as_array(value).node
         if new.shape != variable.node.shape:
-            raise sizes.ShapeError(
+            raise ShapeError(
                 f'compile: the update of variable "{variable.name}" has shape {list(new.shape)}, '
                 f"the variable {list(variable.node.shape)}"
             )
@@ -248,7 +257,7 @@ class CompileReport:
         if stage in ("graph", "adjoint"):
             from .graph.pretty import dump_program
 
-            return dump_program(self.program)
+            return dump_program(self.program, appended=stage == "adjoint")
         if stage == "optimized":
             from .graph.pretty import dump_program
 
@@ -271,10 +280,10 @@ class CompileReport:
         given = target if target is not None else self.target
         chosen = portable_target() if given in (None, "native") else resolve_target(given)
         artifact = self.artifact
-        if artifact is None or artifact.target != chosen:
+        if artifact is None or artifact.target != chosen or len(artifact.units) > 1:
             from .pipeline import compile_program
 
-            artifact = compile_program(self.program, chosen, self.options).artifact
+            artifact = compile_program(self.program, chosen, self.options, split=False).artifact
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []

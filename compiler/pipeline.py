@@ -32,13 +32,15 @@ class Compilation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def compile_program(program: Program, target: Target, options: Options | None = None) -> Compilation:
-    """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them."""
+def compile_program(
+    program: Program, target: Target, options: Options | None = None, *, split: bool = True
+) -> Compilation:
+    """Runs all passes. Under ADJOINT_VERIFY=1 every level is verified after each of them; for `split` see `emit`."""
     with _uncollected():
-        return _passes(program, target, options or Options())
+        return _passes(program, target, options or Options(), split)
 
 
-def _passes(program: Program, target: Target, options: Options) -> Compilation:
+def _passes(program: Program, target: Target, options: Options, split: bool) -> Compilation:
     verify = os.environ.get("ADJOINT_VERIFY") == "1"
     seconds: dict[str, float] = {}
     with _timed(seconds, "verify"):
@@ -52,7 +54,7 @@ def _passes(program: Program, target: Target, options: Options) -> Compilation:
     if verify:
         verify_module(module)
     with _timed(seconds, "emit"):
-        artifact = emit(module, VERSION, site_numbers(program, optimized))  # kernels → C
+        artifact = emit(module, VERSION, site_numbers(program, optimized), split=split)  # kernels → C
     return Compilation(program, optimized, module, artifact, firings, seconds)
 
 

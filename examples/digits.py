@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import adjoint as ad
 import matplotlib
 import numpy as np
 from sklearn.datasets import load_digits
+
+import adjoint as ad
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -57,8 +58,8 @@ def progress(done, total, loss):
 
 
 def train(step, images, labels, batch, epochs, rate=3e-3, noise=0.2):
-    """The loss of every step, and the seconds spent in them. Noise on the pixels keeps so few images from being learnt by
-    heart."""
+    """The loss of every step, and the seconds spent in them. Noise on the pixels keeps so few images from being learnt
+    by heart."""
     rng = np.random.default_rng(7)
     per_epoch = len(images) // batch
     losses, seconds = [], 0.0

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from adjoint.errors import AdjointError, DTypeError, ShapeError, SymbolicError
 from adjoint.runtime.signature import Signature, describe, leaves
 

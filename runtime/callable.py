@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
 from adjoint.errors import DTypeError, ExecutionError, ShapeError, SymbolicError
 from adjoint.runtime.arguments import READY, admit, arrange, check_out, flatten_out
 from adjoint.runtime.locks import Guard, LockRegistry, registry
@@ -37,8 +38,9 @@ class Report(Protocol):
     """What the compiler's front knows about a function: sites, dumps, export, and how to pickle it."""
 
     @property
-    def sites(self) -> dict[int, str]: ...
-    def dump(self, stage: str, **options: Any) -> str: ...
+    def sites(self) -> Mapping[int, str]: ...
+    @property
+    def dump(self) -> Callable[..., str]: ...
     def export(self, directory: Any, target: Any = None) -> Any: ...
     def reduce(self) -> Any: ...
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
 from adjoint.artifact import ABI, Artifact
 from adjoint.errors import CompileError, ExecutionError
 from adjoint.runtime.binding import NativeLibrary, load_abi

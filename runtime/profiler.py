@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from adjoint.artifact import KernelInfo
 
 _HEAD = ("kernel", "label", "calls", "ms", "µs/call", "share", "GFLOP/s", "GB/s")

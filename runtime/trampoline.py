@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from adjoint.runtime.arguments import FILLABLE
 from adjoint.runtime.locks import Guard
 from adjoint.runtime.memory import Regions

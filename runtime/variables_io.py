@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
 from adjoint.errors import DTypeError, ExecutionError, GraphError, ShapeError
 
 Array = np.ndarray[Any, Any]

@@ -20,7 +20,7 @@ ALLOWED = {
     "runtime": set(),
 }
 FRONT = {"api", "pipeline", "cli", "__init__", "__main__"}
-SHARED = {"errors", "artifact"}
+SHARED = {"errors", "artifact", "version"}
 
 
 def _files() -> list[tuple[str, Path]]:
@@ -63,7 +63,8 @@ def test_imports_follow_the_flow_of_data(module: str, path: Path) -> None:
         return
     used = imported(module, path.read_text())
     if room in SHARED:
-        assert used <= SHARED
+        # The version is told by the files, so it knows where the templates lie.
+        assert used <= SHARED | ({"templates"} if room == "version" else set())
     elif room in ALLOWED:
         assert used <= ALLOWED[room] | SHARED | {room}, f"{module} imports {sorted(used)}"
     else:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from adjoint.artifact import Target
 from adjoint.codegen.prelude import MATH as PRELUDE_MATH
 from adjoint.codegen.prelude import parse, prelude
@@ -542,7 +543,7 @@ def test_math_is_within_two_ulp(target: Target, bits_: int, tmp_path: Path) -> N
                 0xBF800000,
                 0x00800000,
             ):
-                found.append(sweep(library, name, f, centre - 2048 & 0xFFFFFFFF, 1, 4096))  # noqa: PERF401
+                found.append(sweep(library, name, f, centre - 2048 & 0xFFFFFFFF, 1, 4096))
         else:
             found = [sweep(library, name, f, 12345, ((1 << 64) // 400_009) | 1, 400_000)]
             for value in (0.03, 0.3, 0.7, 1.0, 1.4, 3.0, 10.0, 40.0, 600.0):

@@ -38,12 +38,18 @@ class Calls:
     buffers: dict[Kernel, list[Buf]]
 
 
-def emit(module: Module, version: str, site_numbers: dict[Node, int]) -> Artifact:
-    """The C of a module. The text depends on the module alone: no path, line, time or hash seed enters it."""
+def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: bool = True) -> Artifact:
+    """The C of a module. The text depends on the module alone: no path, line, time or hash seed enters it.
+
+    `split` puts long code into several units, which compile side by side; exports are easier to take along in one.
+    """
     sites = {n: k for k, n in enumerate(module.checks)}
     calls = print_functions(module, sites)
     dims = used_dims(module)
-    entry = EntryPrinter(module, calls, dims, sites)
+    groups = _split(calls.functions) if split else [[f for f in calls.functions if not f.kernel.inner]]
+    several = len(groups) > 1
+    prefix = f"{module.name}_" if several else ""
+    entry = EntryPrinter(module, calls, dims, sites, prefix)
     fields = _fields(module, dims)
     params = _params(module, dims, site_numbers)
     name, target = module.name, module.target
@@ -64,9 +70,6 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int]) -> Artifac
         name=name, parallel=parallel, setup=setup, body=body, workspace=workspace, description=_c_string(description),
         extents=[f"const int64_t {d.name} = args->{d.name};" for d in used],
     )
-    groups = _split(calls.functions)
-    several = len(groups) > 1
-    prefix = f"{name}_" if several else ""
     units = []
     for number, group in enumerate(groups):
         last = number == len(groups) - 1
@@ -170,8 +173,8 @@ def _split(functions: list[Function]) -> list[list[Function]]:
 
 
 def _unit(
-    module: Module, calls: Calls, group: list[Function], number: int, header: str, entry: str, prefix: str, version: str,
-    several: bool, thunks: list[str],
+    module: Module, calls: Calls, group: list[Function], number: int, header: str, entry: str, prefix: str,
+    version: str, several: bool, thunks: list[str],
 ) -> Unit:
     inner = {calls.of[k] for f in group for k in f.calls}
     members = [f for f in calls.functions if f in inner] + group
@@ -197,7 +200,8 @@ def _unit(
     text = template("unit.c.j2").render(
         title=f"{module.name}" + (f", part {number}" if several else ""), version=version, target=module.target.name,
         prelude=prelude(needs, module.target, types, _called(members)), interface=header, aligned=aligned,
-        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
+        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members),
+        tables=[_table(b) for b in tables], declarations=declarations,
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

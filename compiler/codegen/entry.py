@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..graph import index
+from ..graph import index, sizes
 from ..graph.index import Index
 from ..graph.node import Node
 from ..graph.sizes import Dim
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class EntryPrinter:
     """Prints the body of the entry function of a module."""
 
-    def __init__(self, module: Module, calls: Calls, dims: list[Dim], sites: dict[Node, int]) -> None:
+    def __init__(
+        self, module: Module, calls: Calls, dims: list[Dim], sites: dict[Node, int], prefix: str = ""
+    ) -> None:
         self.module, self.calls, self.dims = module, calls, dims
         self.printer = ExprPrinter(Names(), {})
         self.out: list[str] = []
         self.parallel: dict[Function, None] = {}
         self.number = {k: n for n, k in enumerate(module.kernels)}
-        self.prefix = ""
+        self.prefix = prefix
         self.taken = 0
 
     def lines(self) -> tuple[list[str], list[str], bool]:
@@ -97,10 +99,7 @@ class EntryPrinter:
             self.out.append(f"{pad}if (context->status) return context->status;")
 
     def name_of(self, f: Function) -> str:
-        from .emit import _split
-
-        several = len(_split(self.calls.functions)) > 1
-        return f"{self.module.name}_{f.name}" if several else f.name
+        return f"{self.prefix}{f.name}"
 
     def thunks(self) -> list[str]:
         """The chunk functions behind `parallel_for`, each with the struct that carries its arguments."""
@@ -142,7 +141,7 @@ class EntryPrinter:
             self.out.append(f"{pad}for (int64_t {t} = 0; {t} < {n}; {t}++) {{")
         for view in loop.views:
             assert view.base is not None
-            step = index.scale(index.of(loop.var), plan.sizes.product(view.shape)) if loop.length != 1 else Index()
+            step = index.scale(index.of(loop.var), sizes.product(view.shape)) if loop.length != 1 else Index()
             base = self.pointer[view.base]
             const = "const " if view.base.storage == "arg" and view.base in self.module.inputs else ""
             if view.base in self.module.variables and view.base not in self.module.written:

@@ -31,8 +31,8 @@ class _Row:
 def export_files(artifact: Artifact) -> dict[str, str]:
     """File name → text: the units, their header, `main.c` and a `Makefile`.
 
-    A small function is one unit, `<name>.c`; a large one has several, `<name>_0.c` and so on. Nothing in the texts
-    depends on this machine but the target that the artifact was made for.
+    An artifact that was not split is one unit, `<name>.c`; others have several, `<name>_0.c` and so on. Nothing in the
+    texts depends on this machine but the target that the artifact was made for.
     """
     name = artifact.name
     arrays = [p for p in artifact.params if p.role != "extent"]
@@ -91,7 +91,7 @@ def c_extent(text: str) -> str:
 
     # Extents are short sums and products of a user's shapes, so the depth of this recursion is that of a source line.
     def show(node: ast.expr) -> str:
-        if isinstance(node, ast.Constant):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
             return f"INT64_C({node.value})"
         if isinstance(node, ast.Name):
             return f"main_args.{node.id}"

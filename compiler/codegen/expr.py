@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import index, sizes
+from ..graph import index
 from ..graph.dtypes import BOOL, DType
 from ..graph.index import Guard, Index, IVar, Lookup, Quotient
 from ..graph.sizes import Dim, Extent, FloorDiv
@@ -317,7 +317,10 @@ class ExprPrinter:
         if stride == 0:
             vector = Value(self.call("splat", t, f"{self.buffer(buf)}[{self.index(at)}]"), t)
         elif stride == 1:
-            text = self.call("load", t, pointer) if lanes.count is None else self.call("load_n", t, pointer, lanes.count)
+            if lanes.count is None:
+                text = self.call("load", t, pointer)
+            else:
+                text = self.call("load_n", t, pointer, lanes.count)
             vector = Value(text, t)
         elif lanes.count is None:
             vector = Value(self.call("load_s", t, pointer, self.extent(stride)), t)
@@ -393,7 +396,8 @@ class ExprPrinter:
         self.names.vars[var] = l
         at = index.substitute(e.index, {lanes.var: index.add(lanes.at, index.of(var))})
         self.emit(f"{memory(e.dtype)} {array}[{lanes.width}];")
-        self.emit(f"for (int64_t {l} = 0; {l} < {lanes.width}; {l}++) {array}[{l}] = ({memory(e.dtype)})({self.index(at)});")
+        head = f"for (int64_t {l} = 0; {l} < {lanes.width}; {l}++)"
+        self.emit(f"{head} {array}[{l}] = ({memory(e.dtype)})({self.index(at)});")
         return Value(self.call("load", t, array), t)
 
     def guarded(self, e: Guarded, memo: dict[int, Value], varies: bool) -> Value:

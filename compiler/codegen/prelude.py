@@ -226,7 +226,8 @@ def prelude(
 ) -> str:
     """C99 text with the functions `needs`, (function, type) pairs, with what they use and the named `types`.
 
-    Functions in `called`, which must be vector math, are not inlined. The text depends on these sets and the target alone. Defining ADJOINT_PLAIN_LANES before it forces the plain
+    Functions in `called`, which must be vector math, are not inlined. The text depends on these sets and the target
+    alone. Defining ADJOINT_PLAIN_LANES before it forces the plain
     path, which gives the same bits.
     """
     functions = _closure(needs, target.fma)

@@ -253,10 +253,10 @@ class Fuser:
                 if producer not in inside:
                     continue
                 for axis, i in zip(producer.axes, at, strict=True):
-                    v = i.as_var()
-                    if v is None or v.extent != axis.extent:
+                    var = i.as_var()
+                    if var is None or var.extent != axis.extent:
                         continue
-                    a, b = find(axis), find(v)
+                    a, b = find(axis), find(var)
                     if a is b or holders[a] & holders[b]:
                         continue
                     together = holders.pop(a) | holders.pop(b)
@@ -269,12 +269,12 @@ class Fuser:
                 if node in self.maker and self.maker[node] in inside:
                     continue
                 for k, i in enumerate(at):
-                    v = i.as_var()
-                    if v is None:
+                    var = i.as_var()
+                    if var is None:
                         continue
-                    known = first.setdefault((node, k), v)
-                    a, b = find(known), find(v)
-                    if a is b or holders[a] & holders[b] or known.extent != v.extent:
+                    known = first.setdefault((node, k), var)
+                    a, b = find(known), find(var)
+                    if a is b or holders[a] & holders[b] or known.extent != var.extent:
                         continue
                     together = holders.pop(a) | holders.pop(b)
                     union(a, b)

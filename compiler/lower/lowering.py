@@ -14,7 +14,22 @@ from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
-    Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, row_major,
+    Buf,
+    Call,
+    Guarded,
+    IndexValue,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Reduce,
+    Run,
+    ScanLoop,
+    Step,
+    Stmt,
+    Store,
+    expressions,
+    row_major,
     walk,
 )  # fmt: skip
 from .memory import Layout, plan_memory
@@ -89,7 +104,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
         n: Buf(_identifier(shared, f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
     }
-    scope = Scope(shared, {**inputs, **variables}, outputs, dict((u, variables[v]) for v, u in separated.updates),
+    scope = Scope(shared, {**inputs, **variables}, outputs, {u: variables[v] for v, u in separated.updates},
                   deferred)
     steps = scope.run(separated.roots)
     layout = plan_memory(steps, target)
@@ -441,7 +456,7 @@ def _copy_kernel(source: Buf, home: Buf, name: str, target: Target) -> Kernel:
     n = sizes.product(home.shape)
     v = IVar("i", n)
     at = (*(index.ZERO,) * (len(home.shape) - 1), index.of(v)) if home.shape else ()
-    body = [Store(home, at, Load(source, at, home.dtype))]
+    body: list[Stmt] = [Store(home, at, Load(source, at, home.dtype))]
     lanes = target.vector_bytes // max(4, home.dtype.itemsize)
     loop = [Loop(v, index.ZERO, index.of(n), "vec", body, 1, lanes)] if home.shape else body
     kernel = Kernel(name, [], set(), 1, list(loop))

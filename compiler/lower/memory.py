@@ -109,7 +109,9 @@ def _linear(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
         first, last = lifetimes[buf]
         for now in range(clock, first):
             for other, n in ends.pop(now, ()):
-                free.setdefault(n, []).append(layout.offsets[other])
+                place = layout.offsets[other]
+                assert isinstance(place, int)
+                free.setdefault(n, []).append(place)
         clock = first
         spare = free.get(size)
         if spare:

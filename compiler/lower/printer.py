@@ -68,7 +68,8 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
         elif isinstance(s, Store):
             lines.append(f"{pad}{_element(s.buf.name, s.index)} = {_expression(s.value, pad, lines, text, uses)}")
         elif isinstance(s, Reduce):
-            lines.append(f"{pad}{_element(s.buf.name, s.index)} {s.combine}= {_expression(s.value, pad, lines, text, uses)}")
+            value = _expression(s.value, pad, lines, text, uses)
+            lines.append(f"{pad}{_element(s.buf.name, s.index)} {s.combine}= {value}")
         elif isinstance(s, Call):
             args = ", ".join(f"{b.name} + {i}" if str(i) != "0" else b.name for b, i in s.args)
             lines.append(f"{pad}{s.kernel.name}({args}, {', '.join(map(str, s.sizes))})")
@@ -98,7 +99,7 @@ def _expression(root: Expr, pad: str, lines: list[str], text: _Text, uses: dict[
 def _uses(body: Sequence[Stmt]) -> dict[int, int]:
     roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
     uses: dict[int, int] = {}
-    for e in (*roots, *(o for e in expressions(roots) for o in operands(e))):
+    for e in (*roots, *(o for user in expressions(roots) for o in operands(user))):
         uses[id(e)] = uses.get(id(e), 0) + 1
     return uses
 

@@ -19,7 +19,23 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate, place_index
-from .ir import Across, Buf, Const, Expr, Guarded, IndexValue, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store, expressions
+from .ir import (
+    Across,
+    Buf,
+    Const,
+    Expr,
+    Guarded,
+    IndexValue,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+)
 from .stages import Stage
 
 GRAIN = 65536  # flops that make a chunk worth handing to another core
@@ -76,7 +92,7 @@ class RowScheduler:
         self.frame = self._frame()
         self.flat = self._is_flat()
         self.vec = self._choose_vec()
-        if any(self.vec in map(self.classes.find, s.reduce) and self._inner_out(s) for s in stages):
+        if any(any(self.classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in stages):
             # Lanes that are summed up have no place each in an array of results.
             self.frame = [c for c in self.frame if c is not self.vec]
         self._split_frame()
@@ -293,8 +309,9 @@ class RowScheduler:
             if not self._frame_reduced(s):
                 continue
             out = self._inner_out(s)
+            lead: tuple[Index, ...] = ()
             if self.chunks == 1:
-                home, lead = self.place.result(s), ()
+                home = self.place.result(s)
             else:
                 home, lead = self.place.partial(s, self.chunks), (index.of(self.chunk),)
             combine = s.combine or "add"

@@ -97,7 +97,7 @@ class Expander:
         ]
 
     def _combine(self, key: tuple[Any, ...], parts: list[tuple[tuple[Any, ...], tuple[Guard, ...]]]) -> Expr:
-        node, at, guards, top = key
+        node, at, guards, _ = key
         dtype = node.dtype
         if node.op.name == "literal":
             return Const(node["value"], dtype)
@@ -282,7 +282,8 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))
     return Stage(
-        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False, labels,
+        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False,
+        labels,
         frozenset(expander.lookups),
     )
 

@@ -80,7 +80,7 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     if stage.factors is None:
         return None
     uses = []
-    for factor, operand in zip(stage.factors, (0, 1), strict=True):
+    for factor in stage.factors:
         axes: set[IVar] = set()
         for e in _loads(factor):
             for i in e.index:
@@ -229,7 +229,7 @@ class TileScheduler:
         if isinstance(depth, int) and depth > most * 3 // 2:
             step = -(-depth // -(-depth // most))
         self.depth, self.depth_step = depth, step
-        several = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1 or step != depth
+        several = (bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1) or step != depth
         self.panel = Buf("panel", dtype, (step, p.width), "scratch")
         rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
         tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
@@ -347,7 +347,7 @@ class TileScheduler:
         self, finish: bool, count: Extent, start: Index = index.ZERO, outer: dict[IVar, Index] | None = None
     ) -> list[Stmt]:
         """All tiles of the block: full ones, then what is left row by row."""
-        p, tile = self.plan, self.plan.tile_rows
+        tile = self.plan.tile_rows
         left = self._rows_left()
         block = self.block
         if isinstance(self.m, int) and isinstance(block, int) and self.m % tile == 0 and block % tile == 0:
@@ -385,7 +385,7 @@ class TileScheduler:
         values = {**self.batch_at, **(outer or {})}
         at_row = index.add(self.first_row, row)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
-        values.update({v: index.ZERO for v in p.depth})
+        values.update(dict.fromkeys(p.depth, index.ZERO))
         offset = index.linear_strides(direct.index, source.strides)
         row_stride, depth_stride = _stride(offset, p.rows), _stride(offset, p.depth)
         assert row_stride is not None and depth_stride is not None

@@ -8,7 +8,22 @@ from ..errors import VerifyError
 from ..graph import index
 from ..graph.index import Index, IVar, Lookup
 from ..graph.node import Node
-from .ir import Across, Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store, expressions
+from .ir import (
+    Across,
+    Buf,
+    Call,
+    Guarded,
+    IndexValue,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+)
 from .lowering import Module
 from .printer import kernel_text
 

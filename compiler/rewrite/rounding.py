@@ -45,7 +45,7 @@ def _scaled_twice(node: Node, uses: Uses) -> Node | None:
     if c is None:
         return None
     both = float(node.dtype.type(c) * node.dtype.type(d))
-    return b.mul(x.inputs[0], both) if 0 < abs(both) < float("inf") else None  # type: ignore[no-any-return]
+    return b.mul(x.inputs[0], both) if 0 < abs(both) < float("inf") else None
 
 
 def _plus_zero(node: Node, uses: Uses) -> Node | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 from adjoint.graph.interp import evaluate
 
 

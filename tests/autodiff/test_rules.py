@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 from adjoint.graph import build as b
 from adjoint.graph.node import make
 from adjoint.graph.table import OPS

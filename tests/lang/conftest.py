@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+
 from adjoint.graph.interp import evaluate
 from adjoint.graph.node import toposort
 

@@ -7,9 +7,10 @@ import re
 import subprocess
 import sys
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 
 X = np.array([[1.5, -2.0], [3.0, 0.25]], "f")
 N = np.array([[7, -7], [0, 3]])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 
 RNG = np.random.default_rng(0)
 F = RNG.standard_normal((3, 4)).astype("f")

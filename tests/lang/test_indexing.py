@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 
 A = np.arange(60, dtype="f").reshape(3, 4, 5)
 J = np.array([[0, 2], [1, -1]])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import adjoint as ad
 import numpy as np
 import pytest
+
+import adjoint as ad
 
 
 def train(optimizer, steps, run, dtype="f", values=None):

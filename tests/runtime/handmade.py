@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from adjoint.artifact import ABI, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
-from adjoint.artifact import ABI_HEADER
+
+from adjoint.artifact import ABI, ABI_HEADER, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
 from adjoint.runtime.binding import NativeLibrary
 from adjoint.runtime.build import build_library
 from adjoint.runtime.callable import CompiledFunction

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from adjoint.artifact import DimSpec
 from adjoint.errors import DTypeError, GraphError, ShapeError, SymbolicError
 

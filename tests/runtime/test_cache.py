@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from adjoint.artifact import CheckInfo, DimSpec, KernelInfo, Unit
 from adjoint.errors import CompileError
 from adjoint.runtime.binding import NativeLibrary

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from adjoint.artifact import DimSpec
 from adjoint.errors import CompileError, DTypeError, ExecutionError, ShapeError, SymbolicError
 from adjoint.runtime.binding import NativeLibrary

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from adjoint.runtime.callable import CompiledFunction
 from adjoint.runtime.locks import LockRegistry
 from adjoint.runtime.signature import Signature

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from adjoint.runtime.callable import CompiledFunction
 from adjoint.runtime.pool import services
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from adjoint.artifact import CheckInfo, KernelInfo
 from adjoint.errors import ExecutionError, SymbolicError
 from adjoint.runtime.callable import CompiledFunction

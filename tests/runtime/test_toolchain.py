@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from adjoint.artifact import Unit
 from adjoint.errors import CompileError
 from adjoint.runtime import toolchain

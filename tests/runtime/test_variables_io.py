@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from adjoint.errors import DTypeError, ExecutionError, GraphError, ShapeError
 from adjoint.runtime.variables_io import load, save
 
