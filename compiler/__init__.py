@@ -97,8 +97,8 @@ from .lang.shaping import (
     zeros_like,
 )
 from .lang.tracing import function
+from .version import VERSION as __version__
 
-__version__ = "0.1.0"
 
 float32, float64 = dtypes.FLOAT32, dtypes.FLOAT64
 int32, int64, uint8, bool_ = dtypes.INT32, dtypes.INT64, dtypes.UINT8, dtypes.BOOL

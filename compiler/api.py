@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,8 @@ from .lang.array import Array
 from .lang.lift import as_array
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
+from .version import fingerprint
 
-VERSION = "0.1.0"
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -77,7 +79,7 @@ def _build(
 
     resolved = resolve_target(target)
     artifact, path = _artifact(program, resolved, options)
-    report = CompileReport(program, structure, threads, resolved, backend, options, artifact)
+    report = CompileReport(program, structure, threads, target, backend, options, artifact)
     executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
     return CompiledFunction(
         executor, Signature.of(artifact, structure), storages=storages, written=written, report=report
@@ -95,7 +97,7 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     toolchain = find_toolchain(cache)
     key = canonical_key(
         program,
-        {"version": VERSION, "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
+        {"version": fingerprint(), "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
     )
     record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
     if record is not None:
@@ -109,9 +111,23 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     from .pipeline import compile_program
 
     artifact = compile_program(program, target, options).artifact
+    preparing = Thread(target=_prepare)
+    if artifact.parallel:
+        preparing.start()
     built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
+    if artifact.parallel:
+        preparing.join()
     cache.put_graph(key, artifact_to_json(artifact, built.name))
     return artifact, built.path
+
+
+def _prepare() -> None:
+    """Builds what the first parallel call needs beside the function itself, while the C compiler runs."""
+    from .runtime.pool import build_services
+
+    # A failure here is one of the toolchain, which the build itself reports.
+    with suppress(CompileError):
+        build_services()
 
 
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
@@ -197,7 +213,10 @@ class Interpreter:
 
 
 class CompileReport:
-    """What can be told about a compilation. Texts are made when asked for, from the graph, never cached."""
+    """What can be told about a compilation. Texts are made when asked for, from the graph, never cached.
+
+    `target` is what the user asked for: a function for "native" that is pickled is native to where it is loaded.
+    """
 
     def __init__(
         self, program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any,
@@ -239,16 +258,28 @@ class CompileReport:
 
         return (module_text if stage == "kernels" else memory_text)(self.compilation.module)
 
-    def export(self, directory: Any) -> Any:
-        """Writes the C, its header, a main program and a Makefile into a folder; returns the paths."""
-        from .codegen.export import export_files
+    def export(self, directory: Any, target: Any = None) -> list[Path]:
+        """Writes the C, its header, a main program and a Makefile into a folder; returns the paths.
 
+        The code is for `target`, else for the one that was given to `compile`; where that was this machine, for the
+        named target that most machines of its architecture can run. Needs no C compiler.
+        """
+        from .codegen.export import export_files
+        from .runtime.target import portable_target, resolve_target
+
+        given = target if target is not None else self.target
+        chosen = portable_target() if given in (None, "native") else resolve_target(given)
+        artifact = self.artifact
+        if artifact is None or artifact.target != chosen:
+            from .pipeline import compile_program
+
+            artifact = compile_program(self.program, chosen, self.options).artifact
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
-        for name, text in export_files(self.artifact or self.compilation.artifact).items():
+        for name, text in export_files(artifact).items():
             path = folder / name
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             paths.append(path)
         return paths
 

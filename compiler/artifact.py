@@ -6,6 +6,31 @@ from dataclasses import dataclass
 
 ABI = 1
 
+# The block that every generated header and the services carry: what a caller and a compiled function share.
+ABI_HEADER = """\
+#ifndef ADJOINT_ABI
+#define ADJOINT_ABI 1
+enum { ADJOINT_OK = 0, ADJOINT_CHECK = 1, ADJOINT_TAPE = 2, ADJOINT_ARGUMENT = 3 };
+typedef struct adjoint_context adjoint_context;
+typedef void (*adjoint_chunks)(const void *task, int64_t begin, int64_t end, int32_t worker);
+struct adjoint_context {
+  int32_t workers;  /* most workers that may run at once; 0 and 1 mean serial */
+  int32_t status;   /* first failure of the call, ADJOINT_OK if none */
+  int32_t site;     /* number of the failed check */
+  int32_t reserved;
+  int64_t value;    /* what the failed check saw, and the bound that it broke */
+  int64_t bound;
+  void (*parallel_for)(adjoint_context *, adjoint_chunks, const void *task, int64_t chunks); /* NULL: serial */
+  void *pool;       /* belongs to parallel_for */
+  int32_t (*grow)(adjoint_context *, uint64_t bytes); /* extends the tape; NULL: it has a fixed size */
+  void *tape;
+  uint64_t tape_bytes;
+  uint64_t (*clock)(void); /* nanoseconds; NULL: no profile */
+  uint64_t *counters;      /* per kernel: calls, nanoseconds */
+};
+#endif
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

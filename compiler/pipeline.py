@@ -16,8 +16,7 @@ from .graph.verify import verify_program
 from .lower.lowering import Module, Options, lower
 from .lower.verify import verify_module
 from .rewrite.rules import rewrite
-
-VERSION = "0.1.0"
+from .version import VERSION
 
 
 @dataclass(slots=True)

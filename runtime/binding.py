@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adjoint.artifact import ABI_HEADER
 from adjoint.errors import CompileError
 from adjoint.runtime.cache import Cache, digest
 
@@ -33,11 +34,6 @@ char *dlerror(void);
 _module: ModuleType | None = None
 
 
-def abi_header() -> str:
-    """The ABI block that runtime sources include in place of their `@ABI@` line."""
-    return Path(__file__).with_name("abi.h").read_text(encoding="utf-8")
-
-
 def load_abi(cache: Cache | None = None) -> tuple[Any, Any]:
     """The cffi objects `(ffi, c)`: types of the C contract, and the dynamic loader's functions. Made once a process."""
     global _module
@@ -52,7 +48,7 @@ def load_abi(cache: Cache | None = None) -> tuple[Any, Any]:
 def _import_module(cache: Cache) -> ModuleType:
     import _cffi_backend  # type: ignore[import-untyped]
 
-    declarations = "".join(line for line in abi_header().splitlines(True) if not line.startswith("#")) + _FUNCTIONS
+    declarations = "".join(line for line in ABI_HEADER.splitlines(True) if not line.startswith("#")) + _FUNCTIONS
     key = digest("abi", _cffi_backend.__version__, sys.implementation.cache_tag or "", declarations)
     stored = cache.get_note(key)
     if stored is None:

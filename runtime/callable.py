@@ -39,7 +39,7 @@ class Report(Protocol):
     @property
     def sites(self) -> dict[int, str]: ...
     def dump(self, stage: str, **options: Any) -> str: ...
-    def export(self, directory: Any) -> Any: ...
+    def export(self, directory: Any, target: Any = None) -> Any: ...
     def reduce(self) -> Any: ...
 
 
@@ -219,9 +219,13 @@ class CompiledFunction:
         """The text of one stage of the compilation, see the report that the compiler made."""
         return self._report().dump(stage, **options)
 
-    def export(self, directory: Any) -> Any:
-        """Write the C source and header to a folder."""
-        return self._report().export(directory)
+    def export(self, directory: Any, target: Any = None) -> Any:
+        """Write the C source, its header, a `main.c` and a Makefile to a folder; returns their paths.
+
+        `target` names the instruction set, by default the one given to `compile`, else one that most machines of this
+        architecture have (never exactly this machine).
+        """
+        return self._report().export(directory, target)
 
     def __reduce__(self) -> Any:
         return self._report().reduce()

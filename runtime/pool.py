@@ -10,12 +10,23 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from adjoint.artifact import Target, Unit
-from adjoint.runtime.binding import NativeLibrary, abi_header
-from adjoint.runtime.build import build_library
+from adjoint.artifact import ABI_HEADER, Target, Unit
+from adjoint.runtime.binding import NativeLibrary
+from adjoint.runtime.build import Library, build_library
 
 _lock = threading.Lock()
 _services: Services | None = None
+
+
+def build_services() -> Library:
+    """Compiles the services, or finds them in the cache. Loads nothing, so that it may run beside other builds."""
+    units = tuple(
+        Unit(name, Path(__file__).with_name(f"{name}.c").read_text(encoding="utf-8").replace("@ABI@", ABI_HEADER))
+        for name in ("pool", "tape")
+    )
+    # No ISA flags: the services are the same for every target of this machine.
+    plain = Target("host", "", 16, 16, False, 0, 0, 1, ())
+    return build_library(units, plain, extra=("-pthread",))
 
 
 class Services:
@@ -25,14 +36,7 @@ class Services:
     """
 
     def __init__(self) -> None:
-        abi = abi_header()
-        units = tuple(
-            Unit(name, Path(__file__).with_name(f"{name}.c").read_text(encoding="utf-8").replace("@ABI@", abi))
-            for name in ("pool", "tape")
-        )
-        # No ISA flags: the services are the same for every target of this machine.
-        plain = Target("host", "", 16, 16, False, 0, 0, 1, ())
-        self.library = NativeLibrary(build_library(units, plain, extra=("-pthread",)).path)
+        self.library = NativeLibrary(build_services().path)
         self.parallel_for: Any = self.library.function("adjoint_parallel_for", "adjoint_parallel")
         self.grow: Any = self.library.function("adjoint_grow", "adjoint_grower")
         self.release: Any = self.library.function("adjoint_tape_free", "adjoint_release")

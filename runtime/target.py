@@ -81,6 +81,11 @@ def native_target() -> Target:
     return replace(base, l1=l1 or base.l1, l2=l2 or base.l2, workers=os.cpu_count() or 1)
 
 
+def portable_target() -> Target:
+    """The default of code that leaves this machine: a named target that most machines of this architecture can run."""
+    return TARGETS[{"x86-64": "x86-64-v3", "aarch64": "aarch64"}.get(_architecture(), "generic")]
+
+
 def missing_features(target: Target) -> list[str]:
     """CPU features that `target` needs and this machine lacks; empty when its code can run here."""
     if target.name not in _FEATURES:

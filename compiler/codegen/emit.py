@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifact import ABI, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
+from ..artifact import ABI, ABI_HEADER, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
 from ..graph import index, sizes
 from ..graph.node import Node
 from ..graph.sizes import Dim, Extent
@@ -23,7 +23,8 @@ from .kernel import Function, KernelPrinter
 from .prelude import prelude
 from .types import memory
 
-UNIT_LINES = 3000  # lines of kernels per translation unit; several units compile side by side
+ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
+UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
 
 
 @dataclass(eq=False, slots=True)
@@ -45,9 +46,8 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int]) -> Artifac
     params = _params(module, dims, site_numbers)
     name, target = module.name, module.target
     dynamic = not isinstance(module.layout.total, int)
-    abi = template("abi.h.j2").render(abi=ABI)
     header = template("header.h.j2").render(
-        name=name, upper=name.upper(), guard=f"{name.upper()}_H", version=version, target=target.name, abi=abi,
+        name=name, upper=name.upper(), guard=f"{name.upper()}_H", version=version, target=target.name, abi=ABI_HEADER,
         workers=target.workers, fields=fields, dynamic=dynamic, workspace=module.layout.total,
     )
     description = json.dumps(
@@ -150,16 +150,18 @@ def _info(kernel: Kernel, site_numbers: dict[Node, int]) -> KernelInfo:
 
 
 def _split(functions: list[Function]) -> list[list[Function]]:
-    """Units of bounded length; tile kernels go with everyone who calls them, being small."""
+    """Units of similar and bounded length, at least two of which can compile side by side.
+
+    Tile kernels go with everyone who calls them, being small.
+    """
+    outer = [(f, f.text.count("\n")) for f in functions if not f.kernel.inner]
+    total = sum(length for _, length in outer)
+    count = 1 if total <= ONE_UNIT else max(2, -(-total // UNIT_LINES))
     groups: list[list[Function]] = [[]]
     lines = 0
-    for f in functions:
-        length = f.text.count("\n")
-        if f.kernel.inner:
-            continue
-        if lines and lines + length > UNIT_LINES:
+    for f, length in outer:
+        if lines + length / 2 > total * len(groups) / count and groups[-1]:
             groups.append([])
-            lines = 0
         groups[-1].append(f)
         lines += length
     return groups
@@ -193,7 +195,7 @@ def _unit(
     text = template("unit.c.j2").render(
         title=f"{module.name}" + (f", part {number}" if several else ""), version=version, target=module.target.name,
         prelude=prelude(needs, module.target, types), interface=header, aligned=aligned,
-        checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
+        prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import BytecodeCache, Environment, Template
 
 
 @lru_cache(maxsize=1)
@@ -16,6 +18,7 @@ def environment() -> Environment:
 
     return Environment(
         loader=PackageLoader("adjoint.templates", ""),
+        bytecode_cache=_bytecode(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -23,6 +26,20 @@ def environment() -> Environment:
         autoescape=False,
         auto_reload=False,
     )
+
+
+def _bytecode() -> BytecodeCache | None:
+    """Compiled templates lie beside them, as Python's own bytecode does; where that is not allowed there are none."""
+    from jinja2 import FileSystemBytecodeCache
+
+    from .. import templates
+
+    folder = Path(templates.__file__).parent / "__pycache__"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    return FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
 
 
 def template(name: str) -> Template:

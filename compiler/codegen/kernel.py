@@ -13,7 +13,7 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
-    Buf, Call, Comment, Const, Expr, If, Kernel, Load, Loop, Reduce, Stmt, Store, expressions, walk,
+    Buf, Call, Const, Expr, If, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk,
 )  # fmt: skip
 from ..lower.rows import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value
@@ -157,8 +157,11 @@ class KernelPrinter(ExprPrinter):
                 self.emit("}")
             elif isinstance(stmt, Call):
                 self.call_kernel(stmt)
-            elif isinstance(stmt, Comment):
-                self.emit(f"/* {stmt.text} */")
+            elif isinstance(stmt, Prefetch):
+                at = index.linear_strides(stmt.index, stmt.buf.strides)
+                if self.lanes is not None:
+                    at = index.substitute(at, {self.lanes.var: self.lanes.at})
+                self.emit(f"ADJOINT_PREFETCH({self.pointer(stmt.buf, at)});")
         flush()
 
     def call_kernel(self, stmt: Call) -> None:
@@ -401,6 +404,8 @@ class KernelPrinter(ExprPrinter):
         stored = {s.buf for s in loop.body if isinstance(s, (Store, Reduce))}
         roots: list[Expr] = []
         for s in loop.body:
+            if isinstance(s, Prefetch):
+                continue
             assert isinstance(s, (Store, Reduce)), "a vector loop holds a straight line"
             roots.extend(s.value.args if _is_pair(s) else [s.value])  # type: ignore[union-attr]
         self.lanes = Lanes(loop.var, loop.lanes, index.ZERO)

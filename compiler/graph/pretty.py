@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,11 @@ class Line:
 
 
 class _Dump:
-    def __init__(self) -> None:
+    """Without `appended`, what differentiation made is not opened: a node of it that the user's own nodes take is one
+    line that says so."""
+
+    def __init__(self, appended: bool = True) -> None:
+        self.appended = appended
         self.rows: list[tuple[Node | None, int, str, str, str, str]] = []
         self.files: dict[str, str] = {}
         self.numbers: dict[Node, int] = {}
@@ -40,17 +44,18 @@ class _Dump:
 
     def region(self, roots: Sequence[Node], first: Iterable[Node], depth: int) -> Mapping[Node, Any]:
         """The lines of one level: the leaves in `first`, then everything that the roots need."""
-        order = list(dict.fromkeys([*first, *toposort(roots)]))
+        order = list(dict.fromkeys([*first, *toposort(roots, self.closed)]))
         constants = _constants(order)
-        needed = _shown(order, roots, constants)
+        needed = _shown(order, roots, constants, self.closed)
         shown = [node for node in order if node in needed]
         # Numbered ahead of printing, so that a graph with a cycle can still be shown.
         for node in shown:
             self.numbers[node] = self.count
             self.count += 1
         for node in shown:
-            inner = bodies(node)
-            expression = self.expression(node, constants)
+            closed = self.closed(node)
+            inner = [] if closed else bodies(node)
+            expression = "derivative" if closed else self.expression(node, constants)
             self.rows.append(
                 (node, depth, f"%{self.numbers[node]}", _typed(node), f"= {expression}", self.comment(node))
             )
@@ -58,6 +63,9 @@ class _Dump:
                 self.body(body, depth + 1, node)
                 self.heading("}" if number == len(inner) - 1 else "} {", depth, node)
         return constants
+
+    def closed(self, node: Node) -> bool:
+        return not self.appended and node.stems_from is not None
 
     def body(self, body: Body, depth: int, loop: Node) -> None:
         """Equal bodies and parameters are shared between loops, and get numbers of their own in each."""
@@ -142,12 +150,14 @@ def _prints_inline(user: Node) -> bool:
     return (user.op.kind == "elementwise" and name not in ("cast", "check_index")) or name in ("pad", "broadcast")
 
 
-def _shown(order: Sequence[Node], roots: Iterable[Node], constants: Mapping[Node, Any]) -> set[Node]:
+def _shown(
+    order: Sequence[Node], roots: Iterable[Node], constants: Mapping[Node, Any], closed: Callable[[Node], bool]
+) -> set[Node]:
     """All nodes but the constants that appear as numbers only."""
     shown = {node for node in order if node not in constants}
     shown.update(roots)
     for node in reversed(order):
-        if node in shown and not _prints_inline(node):
+        if node in shown and not _prints_inline(node) and not closed(node):
             shown.update(node.inputs)
     return shown
 
@@ -264,9 +274,9 @@ _SPECIAL = {
 }
 
 
-def dump_lines(program: Program) -> list[Line]:
+def dump_lines(program: Program, *, appended: bool = True) -> list[Line]:
     """The lines of `dump_program`, each with its node."""
-    dump = _Dump()
+    dump = _Dump(appended)
     variables = program.variables
     constants = dump.region(program.roots, [*program.inputs, *variables], 0)
     body = dump.lines()
@@ -284,9 +294,13 @@ def dump_lines(program: Program) -> list[Line]:
     return [*head, *body, *tail]
 
 
-def dump_program(program: Program) -> str:
-    """The program as text: arguments, variables, one line a node, results and updates."""
-    return "\n".join(line.text for line in dump_lines(program)) + "\n"
+def dump_program(program: Program, *, appended: bool = True) -> str:
+    """The program as text: arguments, variables, one line a node, results and updates.
+
+    Without `appended`, only what the user wrote: a derivative that it uses is one line, which names the operation that
+    the derivative belongs to, and how it is computed is left to the full text.
+    """
+    return "\n".join(line.text for line in dump_lines(program, appended=appended)) + "\n"
 
 
 def context(program: Program, node: Node, lines: int = 10) -> str:

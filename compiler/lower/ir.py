@@ -5,7 +5,8 @@
     Size   = int | Dim | sum | product | floordiv                          (graph.sizes)
     Index  = affine in loop variables, quotients, remainders, lookups      (graph.index)
     Stmt   = Block | Loop(var, lo, hi, step, chunk | seq | vec L | unroll) | If
-           | Store(buf, index, expr) | Reduce(buf, index, combine, expr) | Call(kernel, (buf, index)*, sizes)
+           | Store(buf, index, expr) | Reduce(buf, index, combine, expr) | Prefetch(buf, index)
+           | Call(kernel, (buf, index)*, sizes)
     Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*) | Across(combine, lanes)
 
 A `vec` loop runs its body for `lanes` consecutive values at once; a Reduce into a `lanes` buffer keeps one partial
@@ -162,11 +163,14 @@ class Call:
 
 
 @dataclass(eq=False, slots=True)
-class Comment:
-    text: str
+class Prefetch:
+    """Announces an element that a later iteration reads. It may lie outside the array, and nothing depends on it."""
+
+    buf: Buf
+    index: tuple[Index, ...]
 
 
-Stmt = Union[Loop, If, Store, Reduce, Call, Comment]
+Stmt = Union[Loop, If, Store, Reduce, Call, Prefetch]
 
 
 @dataclass(eq=False, slots=True)

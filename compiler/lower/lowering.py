@@ -13,7 +13,10 @@ from ..graph.program import Program
 from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
-from .ir import Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, walk
+from .ir import (
+    Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, ScanLoop, Step, Store, expressions, row_major,
+    walk,
+)  # fmt: skip
 from .memory import Layout, plan_memory
 from .rows import RowScheduler
 from .scatter import scatter_kernel
@@ -117,6 +120,7 @@ def _identifier(shared: _Shared, name: str) -> str:
     return shared.unique(text if text not in _RESERVED else text + "_")
 
 
+LINE = 64  # bytes of a cache line
 _RESERVED = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while args context "
@@ -160,6 +164,7 @@ class Scope:
         self.outputs, self.updates = outputs, updates
         self.buffers: dict[Node, Buf] = {}
         self.copies: list[tuple[Buf, Buf]] = []
+        self.gapless: set[Node] = set()
         self.steps: list[Step] = []
 
     def run(self, roots: Sequence[Node]) -> list[Step]:
@@ -272,9 +277,34 @@ class Scope:
                 found = Buf(self.shared.unique(f"new_{home.name}"), node.dtype, node.shape, "arena")
                 self.copies.append((found, home))
         else:
-            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena")
+            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena", self._strides(node))
         self.buffers[node] = found
         return found
+
+    def contiguous(self, node: Node) -> bool:
+        """Whether a node's memory has no gaps; what is not placed yet is then kept without."""
+        found = self.leaves.get(node) or self.buffers.get(node)
+        if found is None:
+            self.gapless.add(node)
+            return True
+        return found.strides == row_major(found.shape)
+
+    def _strides(self, node: Node) -> tuple[Extent, ...]:
+        """Rows of a power of two bytes fall into few sets of a cache: such rows get a gap of one line.
+
+        Not where a loop or a flat walk takes the array as one piece, and not where axes are merged in reading it.
+        """
+        strides = row_major(node.shape)
+        row = node.shape[-1] * node.dtype.itemsize if node.shape and isinstance(node.shape[-1], int) else 1
+        if len(node.shape) != 2 or row % 1024 or node in self.gapless or node in self.roots:
+            return strides
+        for reader in self.readers.get(node, ()):
+            if reader.node.op.kind in ("control", "scatter"):
+                return strides
+            for read, at in reader.reads:
+                if read is node and any(len(i.terms) > 1 or (i.terms and i.as_var() is None) for i in at):
+                    return strides
+        return (strides[0] + LINE // node.dtype.itemsize, strides[1])
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""

@@ -28,7 +28,9 @@ class Layout:
 
 
 def nbytes(buf: Buf) -> Extent:
-    return sizes.mul(sizes.product(buf.shape), buf.dtype.itemsize)
+    """Bytes that the buffer spans, the gaps of padded rows included."""
+    count = sizes.mul(buf.shape[0], buf.strides[0]) if buf.shape else 1
+    return sizes.mul(count, buf.dtype.itemsize)
 
 
 def aligned(n: Extent) -> Extent:

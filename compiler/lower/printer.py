@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..graph import sizes
 from .ir import Across, Call, Const, Expr, Guarded, If, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, Step, Stmt, Store
-from .ir import Comment, expressions, operands
+from .ir import Prefetch, expressions, operands
 from .lowering import Module
 from .memory import nbytes
 
@@ -44,8 +44,8 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
         elif isinstance(s, Call):
             args = ", ".join(f"{b.name} + {i}" if str(i) != "0" else b.name for b, i in s.args)
             lines.append(f"{pad}{s.kernel.name}({args}, {', '.join(map(str, s.sizes))})")
-        elif isinstance(s, Comment):
-            lines.append(f"{pad}# {s.text}")
+        elif isinstance(s, Prefetch):
+            lines.append(f"{pad}prefetch {_element(s.buf.name, s.index)}")
 
 
 def _element(name: str, at: Sequence[object]) -> str:

@@ -19,7 +19,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate, place_index
-from .ir import Across, Buf, Const, Expr, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
+from .ir import Across, Buf, Const, Expr, Guarded, IndexValue, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
 GRAIN = 65536  # flops that make a chunk worth handing to another core
@@ -35,6 +35,7 @@ class Placement(Protocol):
     def external(self, stage: Stage) -> bool: ...
     def partial(self, stage: Stage, chunks: Extent) -> Buf: ...
     def result(self, stage: Stage) -> Buf: ...
+    def contiguous(self, node: Node) -> bool: ...
 
 
 def identity_of(combine: str, dtype: object) -> Const:
@@ -64,6 +65,7 @@ class RowScheduler:
         self.group, self.classes, self.place, self.target = group, classes, place, target
         self.kernel = Kernel(name, [], set(), 1, [])
         self.values: dict[Stage, Buf] = {}
+        self.announced: set[Buf] = set()
         self.maker = {s.node: s for s in group.stages}
 
     def _class_axes(self, stage: Stage) -> list[IVar]:
@@ -117,12 +119,12 @@ class RowScheduler:
             for node, at in s.reads:
                 if at != own and any(i.terms for i in at):
                     return False
-                if at == own and node.shape != s.node.shape:
+                if at == own and (node.shape != s.node.shape or not self.place.contiguous(node)):
                     return False
             if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
                    for e in expressions([s.value])):
                 return False
-        return True
+        return all(self.place.contiguous(s.node) for s in self.group.stages)
 
     def _choose_vec(self) -> IVar | None:
         """The class along which most memory is contiguous."""
@@ -415,14 +417,34 @@ class RowScheduler:
                 after.extend(self._finish(s, self._folded(acc, s.combine or "add")))
             else:
                 if isinstance(value, Op) and value.name == "pair":
-                    value = Op("mul", value.args, value.dtype)  # a sum of one product
+                    # A contraction over one element is its product; pairs are what a Reduce takes.
+                    value = Op("mul", value.args, value.dtype)
                 self.live[s] = value
                 body.extend(self._keep(s, value))
+        if nest.vec:
+            body.extend(self._ahead(body))
         reduces = any(isinstance(b, Reduce) and b.buf.storage == "lanes" for b in body)
         unroll = 4 if nest.vec and reduces and light and self._long() else 1
         if body:
             before.extend(self._loops(nest.axes, body, nest.vec, unroll))
         return [*before, *after]
+
+    def _ahead(self, body: Sequence[Stmt]) -> list[Stmt]:
+        """Announces the next row of long rows from memory: prefetchers of hardware stop at the end of a page."""
+        found: list[Stmt] = []
+        roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
+        following = {self.row: index.add(index.of(self.row), 1)}
+        for e in expressions(roots):
+            if not isinstance(e, Load) or e.guards or e.buf in self.announced or e.buf.storage not in ("arg", "arena"):
+                continue
+            offset = index.linear_strides(e.index, e.buf.strides)
+            stride = offset.affine_in(self.row)
+            rows = sizes.hint(sizes.product(e.buf.shape), 1 << 20) * e.buf.dtype.itemsize
+            long = isinstance(stride, int) and stride * e.buf.dtype.itemsize >= 2048
+            if long and rows > self.target.l2 and offset.affine_in(self.vec_var) == 1:
+                self.announced.add(e.buf)
+                found.append(Prefetch(e.buf, tuple(index.substitute(i, following) for i in e.index)))
+        return found
 
     def _long(self) -> bool:
         assert self.vec is not None

@@ -23,7 +23,7 @@ from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, St
 from .rows import Placement, lanes_for
 from .stages import Stage
 
-DEPTH = 2048  # most of the summed axis that one packed panel holds
+PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
 PANELS = 8  # chunks to aim at where the columns alone give fewer
 
@@ -154,8 +154,8 @@ def _orient(
     )
 
 
-def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
-    """c[rows, width] += Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers."""
+def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool) -> Kernel:
+    """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers."""
     width = vectors * lanes
     a = Buf("a", dtype, (1,), "arg")
     b = Buf("b", dtype, (1, width), "arg")
@@ -179,15 +179,17 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kerne
         columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
         rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
     ]
+    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
     body: list[Stmt] = [
-        rows(columns(Store(acc, at, Load(c, at, dtype)))),
+        rows(columns(Store(acc, at, begin))),
         Loop(k, index.ZERO, index.of(depth), "seq", step),
         rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
-    kernel = Kernel(f"tile_{tile_rows}x{width}", [a, b, c], {c}, 1, body, inner=True)
+    name = f"tile_{'add_' if adds else ''}{tile_rows}x{width}"
+    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride]
-    kernel.title = f"c[{tile_rows}, {width}] += a[{tile_rows}, depth] @ b[depth, {width}]"
+    kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
 
 
@@ -222,8 +224,11 @@ class TileScheduler:
         self.first_row = index.scale(block_at, block)
         self.block = block
         depth = sizes.product(v.extent for v in p.depth)
-        step = depth if not isinstance(depth, int) or depth <= DEPTH else -(-depth // -(-depth // DEPTH))
-        self.depth_step = step
+        step = depth
+        most = PANEL_BYTES // (p.width * dtype.itemsize)
+        if isinstance(depth, int) and depth > most * 3 // 2:
+            step = -(-depth // -(-depth // most))
+        self.depth, self.depth_step = depth, step
         several = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1 or step != depth
         self.panel = Buf("panel", dtype, (step, p.width), "scratch")
         rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
@@ -231,7 +236,7 @@ class TileScheduler:
         self.tile = Buf("tile", dtype, tile_shape, "scratch")
         self.kernel.scratch = [self.panel, self.tile]
         self.n, self.m = n, m
-        body = self._several(depth) if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
+        body = self._several() if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
         self.kernel.body = body if chunks == 1 else [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         if chunks == 1:
             self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(1), "chunk", body)]
@@ -257,43 +262,43 @@ class TileScheduler:
     def _valid_columns(self) -> tuple[Index, Index | None]:
         """How many columns of the panel exist: the width, or what is left in the last one."""
         width = index.of(self.plan.width)
+        if isinstance(self.n, int) and self.n < self.plan.width:
+            return index.of(self.n), None
         if isinstance(self.n, int) and self.n % self.plan.width == 0:
             return width, None
         return width, index.add(index.of(self.n), index.scale(self.first_column, -1))
 
-    def _pack(self, start: Index, outer: dict[IVar, Index], depth: Extent) -> list[Stmt]:
-        """Fills the panel with the columns' operand; columns that do not exist are 0."""
+    def _pack(self, start: Index, outer: dict[IVar, Index], count: Extent) -> list[Stmt]:
+        """Fills the panel with `count` steps of the columns' operand; columns that do not exist are 0."""
         p = self.plan
         j = IVar("j", p.width)
         column = index.add(self.first_column, index.of(j))
         values = {**self.batch_at, **outer}
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         loops: list[IVar] = []
-        if self.depth_step == depth:
+        if count == self.depth:
             ks = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
             values.update({v: index.of(k) for v, k in zip(p.depth, ks, strict=True)})
             line = index.linear([index.of(k) for k in ks], tuple(k.extent for k in ks))
             loops = ks
-            limits: list[Index | None] = [None] * len(ks)
         else:
-            k = IVar("k", self.depth_step)
+            k = IVar("k", count)
             flat = index.add(start, index.of(k))
             values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
             line = index.of(k)
             loops = [k]
-            limits = [index.add(index.of(depth), index.scale(start, -1))]
         assert self.stage.factors is not None
         value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
         body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
         packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, 1, lanes, 1, limit)]
-        if limit is not None:
+        if limit is not None or hi.const != p.width:
             z = IVar("z", p.width)
             zero: list[Stmt] = [Store(self.panel, (line, index.of(z)), Const(0, self.panel.dtype))]
-            packed = [Loop(z, index.ZERO, hi, "vec", zero, 1, p.lanes, 1), *packed]
-        for v, bound in zip(reversed(loops), reversed(limits), strict=True):
-            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed, limit=bound)]
+            packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, 1, p.lanes, 1), *packed]
+        for v in reversed(loops):
+            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
 
     def _instantiate(
@@ -306,7 +311,7 @@ class TileScheduler:
 
         return instantiate(expr, values, resolve, self.place.buffer, shared)
 
-    def _several(self, depth: Extent) -> list[Stmt]:
+    def _several(self) -> list[Stmt]:
         """Adds up panels of the summed axes in a block of results before the epilogue."""
         p = self.plan
         i, j = IVar("i", self.tile.shape[0]), IVar("j", p.width)
@@ -316,12 +321,19 @@ class TileScheduler:
                      [Loop(j, index.ZERO, index.of(p.width), "vec", [zero], 1, lanes)])
         outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
         outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
-        steps = sizes.ceildiv(depth, self.depth_step) if isinstance(self.depth_step, int) else 1
-        s = IVar("s", steps)
-        start = index.scale(index.of(s), self.depth_step)
-        body = [*self._pack(start, outer, depth), *self._row_loop(False, depth, start, outer)]
-        if steps != 1:
-            body = [Loop(s, index.ZERO, index.of(steps), "seq", body)]
+        body: list[Stmt] = []
+        if self.depth_step == self.depth:
+            body = [*self._pack(index.ZERO, outer, self.depth), *self._row_loop(False, self.depth, index.ZERO, outer)]
+        else:
+            assert isinstance(self.depth, int) and isinstance(self.depth_step, int)
+            blocks, rest = divmod(self.depth, self.depth_step)
+            s = IVar("s", blocks)
+            start = index.scale(index.of(s), self.depth_step)
+            step = [*self._pack(start, outer, self.depth_step), *self._row_loop(False, self.depth_step, start, outer)]
+            body = [Loop(s, index.ZERO, index.of(blocks), "seq", step)]
+            if rest:
+                start = index.of(self.depth - rest)
+                body += [*self._pack(start, outer, rest), *self._row_loop(False, rest, start, outer)]
         for o in reversed(outer_vars):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
         return [clear, *body, *self._epilogue(index.ZERO, index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
@@ -332,7 +344,7 @@ class TileScheduler:
         return index.add(index.of(self.m), index.scale(self.first_row, -1))
 
     def _row_loop(
-        self, finish: bool, depth: Extent, start: Index = index.ZERO, outer: dict[IVar, Index] | None = None
+        self, finish: bool, count: Extent, start: Index = index.ZERO, outer: dict[IVar, Index] | None = None
     ) -> list[Stmt]:
         """All tiles of the block: full ones, then what is left row by row."""
         p, tile = self.plan, self.plan.tile_rows
@@ -342,16 +354,16 @@ class TileScheduler:
             r = IVar("r", sizes.floordiv(block, tile))
             last = None if left is None else index.floordiv(left, tile)
             row = index.scale(index.of(r), tile)
-            body = self._tile(row, tile, finish, depth, start, outer)
+            body = self._tile(row, tile, finish, count, start, outer)
             return [Loop(r, index.ZERO, index.of(r.extent), "seq", body, limit=last)]
         full = IVar("r", sizes.floordiv(block, tile))
-        count = index.of(block) if left is None else left
+        there = index.of(block) if left is None else left
         bound = None if left is None else index.floordiv(left, tile)
-        first = self._tile(index.scale(index.of(full), tile), tile, finish, depth, start, outer)
+        first = self._tile(index.scale(index.of(full), tile), tile, finish, count, start, outer)
         # The remainder starts after the full tiles of this block.
         rest = IVar("rest", block)
-        body = self._tile(index.of(rest), 1, finish, depth, start, outer)
-        whole = self._whole_rows(count)
+        body = self._tile(index.of(rest), 1, finish, count, start, outer)
+        whole = self._whole_rows(there)
         return [
             Loop(full, index.ZERO, index.of(full.extent), "seq", first, limit=bound),
             Loop(rest, whole, index.of(block), "seq", body, limit=left),
@@ -363,7 +375,7 @@ class TileScheduler:
         return index.scale(index.floordiv(count, tile), tile)
 
     def _tile(
-        self, row: Index, height: int, finish: bool, depth: Extent, start: Index, outer: dict[IVar, Index] | None
+        self, row: Index, height: int, finish: bool, count: Extent, start: Index, outer: dict[IVar, Index] | None
     ) -> list[Stmt]:
         p = self.plan
         assert self.stage.factors is not None
@@ -374,30 +386,24 @@ class TileScheduler:
         at_row = index.add(self.first_row, row)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update({v: index.ZERO for v in p.depth})
-        offset = index.linear(direct.index, direct.buf.shape)
+        offset = index.linear_strides(direct.index, source.strides)
         row_stride, depth_stride = _stride(offset, p.rows), _stride(offset, p.depth)
         assert row_stride is not None and depth_stride is not None
         base = index.add(
-            index.linear([index.substitute(i, values) for i in direct.index], direct.buf.shape),
+            index.linear_strides([index.substitute(i, values) for i in direct.index], source.strides),
             index.scale(start, depth_stride),
         )
-        key = (self.stage.node.dtype, height, p.tile_vectors, p.lanes)
+        key = (self.stage.node.dtype, height, p.tile_vectors, p.lanes, not finish)
         if key not in self.tiles:
             self.tiles[key] = tile_kernel(*key)
         kernel = self.tiles[key]
         tile_at = index.ZERO if finish else index.scale(row, p.width)
         statements: list[Stmt] = []
-        if finish:
-            i, j = IVar("i", height), IVar("j", p.width)
-            zero: Stmt = Store(self.tile, (index.of(i), index.of(j)), Const(0, self.tile.dtype))
-            columns = Loop(j, index.ZERO, index.of(p.width), "vec", [zero], 1, p.lanes)
-            statements.append(Loop(i, index.ZERO, index.of(height), "seq", [columns]))
-        count = index.of(depth) if self.depth_step == depth else index.of(self.depth_step)
         statements.append(
             Call(
                 kernel,
                 ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
-                (count, index.of(row_stride), index.of(depth_stride)),
+                (index.of(count), index.of(row_stride), index.of(depth_stride)),
             )
         )
         if finish:

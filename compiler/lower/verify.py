@@ -8,7 +8,7 @@ from ..errors import VerifyError
 from ..graph import index
 from ..graph.index import Index, IVar, Lookup
 from ..graph.node import Node
-from .ir import Across, Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
+from .ir import Across, Buf, Call, Guarded, IndexValue, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store, expressions
 from .lowering import Module
 from .printer import kernel_text
 
@@ -51,6 +51,10 @@ class _Verifier:
                 self.access(stmt.buf, stmt.index, bound)
                 self.written(stmt.buf)
                 self.value(stmt.value, bound)
+            elif isinstance(stmt, Prefetch):
+                self.declared(stmt.buf)
+                for i in stmt.index:
+                    self.bound(i, bound)
             elif isinstance(stmt, Call):
                 for buf, offset in stmt.args:
                     self.declared(buf)
@@ -62,7 +66,7 @@ class _Verifier:
         for i in (loop.lo, loop.hi, *([loop.limit] if loop.limit is not None else [])):
             self.bound(i, bound)
         if loop.kind == "vec":
-            if not all(isinstance(s, (Store, Reduce)) for s in loop.body):
+            if not all(isinstance(s, (Store, Reduce, Prefetch)) for s in loop.body):
                 raise self.fail(f"vector loop {loop.var} holds more than a straight line")
             if loop.lanes < 2 or loop.lanes & (loop.lanes - 1):
                 raise self.fail(f"vector loop {loop.var} has {loop.lanes} lanes")

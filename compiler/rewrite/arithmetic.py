@@ -113,6 +113,12 @@ def _negative_product(node: Node, uses: Uses) -> Node | None:
     return None if value is None else make(x.op, (x.inputs[0], b.full(-value, x.shape, x.dtype)))
 
 
+def _doubled(node: Node, uses: Uses) -> Node | None:
+    """x + x → x · 2, which meets other factors."""
+    x, y = node.inputs
+    return b.mul(x, 2.0) if x is y and _float(x) else None  # type: ignore[no-any-return]
+
+
 def _divide_by_power(node: Node, uses: Uses) -> Node | None:
     """x / c → x · (1/c) where c is a power of two: both round the same number."""
     x, y = node.inputs
@@ -211,6 +217,7 @@ RULES = (
     _rule("twice", "negative logical_not abs relu", _twice),
     _rule("negated", "add subtract multiply divide", _negated),
     _rule("negative-product", "negative", _negative_product),
+    _rule("doubled", "add", _doubled),
     _rule("divide-by-power-of-two", "divide", _divide_by_power),
     _rule("where", "where", _where),
     _rule("where-of-bools", "where", _where_bool),

@@ -24,8 +24,28 @@ def _fma(node: Node, uses: Uses) -> Node | None:
         return make("fma", (*x.inputs, b.neg(y) if subtract else y))
     if _is_product(y, uses):
         first, second = y.inputs
-        return make("fma", (b.neg(first) if subtract else first, second, x))
+        if subtract:
+            # The sign goes into a constant factor where there is one.
+            value = b.constant_value(second)
+            if value is not None:
+                second = b.full(-value, second.shape, second.dtype)
+            else:
+                first = b.neg(first)
+        return make("fma", (first, second, x))
     return None
+
+
+def _scaled_twice(node: Node, uses: Uses) -> Node | None:
+    """(x · c) · d → x · (c · d) for numbers c and d."""
+    x, y = node.inputs
+    d = b.constant_value(y)
+    if d is None or not _is_product(x, uses):
+        return None
+    c = b.constant_value(x.inputs[1])
+    if c is None:
+        return None
+    both = float(node.dtype.type(c) * node.dtype.type(d))
+    return b.mul(x.inputs[0], both) if 0 < abs(both) < float("inf") else None  # type: ignore[no-any-return]
 
 
 def _plus_zero(node: Node, uses: Uses) -> Node | None:
@@ -85,6 +105,7 @@ def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
 RULES = (
     Rule("plus-zero", "rounding", ("add",), _plus_zero),
     Rule("small-power", "rounding", ("power",), _power),
+    Rule("scaled-twice", "rounding", ("multiply",), _scaled_twice),
     Rule("rsqrt", "rounding", ("divide",), _rsqrt),
     Rule("sum-of-scaled", "rounding", ("sum",), _sum_of_scaled),
     Rule("fma", "rounding", ("add", "subtract"), _fma, late=True),

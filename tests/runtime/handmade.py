@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from adjoint.artifact import ABI, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
-from adjoint.runtime.binding import NativeLibrary, abi_header
+from adjoint.artifact import ABI_HEADER
+from adjoint.runtime.binding import NativeLibrary
 from adjoint.runtime.build import build_library
 from adjoint.runtime.callable import CompiledFunction
 from adjoint.runtime.locks import LockRegistry
@@ -17,7 +18,7 @@ from adjoint.runtime.native import NativeExecutor
 from adjoint.runtime.signature import Signature
 from adjoint.runtime.target import resolve_target
 
-HEAD = "#include <stdint.h>\n#include <stddef.h>\n" + abi_header()
+HEAD = "#include <stdint.h>\n#include <stddef.h>\n" + ABI_HEADER
 
 _ids = itertools.count(1)
 
