@@ -88,7 +88,7 @@ def print_functions(module: Module, sites: dict[Node, int]) -> Calls:
     by_text: dict[str, Function] = {}
     calls = Calls([], {}, {})
     for kernel in [*module.tiles, *module.kernels]:
-        printed = KernelPrinter(kernel, sites, callees).print_function()
+        printed = KernelPrinter(kernel, sites, callees, module.names).print_function()
         found = by_text.get(printed.text)
         if found is None:
             found = by_text[printed.text] = printed

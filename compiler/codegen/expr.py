@@ -70,6 +70,8 @@ class Names:
 
     def temp(self, stem: str) -> str:
         self.counter += 1
+        while f"{stem}_{self.counter}" in self.used:
+            self.counter += 1
         return f"{stem}_{self.counter}"
 
 
