@@ -20,11 +20,12 @@ from .entry import EntryPrinter
 from .env import template
 from .expr import ExprPrinter, Names
 from .kernel import Function, KernelPrinter
-from .prelude import prelude
+from .prelude import MATH, prelude
 from .types import memory
 
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
 UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
+INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
 
 
 @dataclass(eq=False, slots=True)
@@ -194,12 +195,20 @@ def _unit(
     aligned = any("ADJOINT_ALIGNED" in f.text for f in members)
     text = template("unit.c.j2").render(
         title=f"{module.name}" + (f", part {number}" if several else ""), version=version, target=module.target.name,
-        prelude=prelude(needs, module.target, types), interface=header, aligned=aligned,
+        prelude=prelude(needs, module.target, types, _called(members)), interface=header, aligned=aligned,
         prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members), tables=[_table(b) for b in tables], declarations=declarations,
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
     return Unit(f"{module.name}_{number}" if several else module.name, text)
+
+
+def _called(members: list[Function]) -> set[tuple[str, str]]:
+    """The vector math that some kernel uses so often that inlining it would take the C compiler too long."""
+    return {
+        (function, kind) for f in members for function, kind in f.needs
+        if function in MATH and f.text.count(f"{kind}_{function}(") > INLINED
+    }
 
 
 def _finish(f: Function, prefix: str, static: str) -> str:

@@ -70,9 +70,7 @@ class Names:
 
     def temp(self, stem: str) -> str:
         self.counter += 1
-        while f"{stem}_{self.counter}" in self.used:
-            self.counter += 1
-        return f"{stem}_{self.counter}"
+        return self.fresh(f"{stem}_{self.counter}")
 
 
 class ExprPrinter:

@@ -35,11 +35,22 @@ class Function:
     needs: frozenset[tuple[str, str]]
     types: frozenset[str]
     tables: tuple[Buf, ...]
+    used: frozenset[str]
     name: str = ""
 
     def named(self, name: str, names: Sequence[str]) -> str:
-        """The text for a function called `name` whose buffers have these names."""
-        text = _PLACEHOLDER.sub(lambda m: names[int(m.group(1))], self.text)
+        """The text for a function called `name` whose buffers have these names.
+
+        The text does not depend on the names, so that equal kernels are found. A local may have one of them therefore;
+        then the parameter gives way.
+        """
+        taken, free = set(self.used), []
+        for wanted in names:
+            while wanted in taken:
+                wanted += "_"
+            taken.add(wanted)
+            free.append(wanted)
+        text = _PLACEHOLDER.sub(lambda m: free[int(m.group(1))], self.text)
         return text.replace("$name$", name)
 
 
@@ -84,7 +95,7 @@ class KernelPrinter(ExprPrinter):
         text = f"$static$void $name$({', '.join(params) or 'void'})\n{{\n" + "\n".join([*lines, *body]) + "\n}\n"
         return Function(
             k, text, tuple(dims), k.checks, scratch, tuple(dict.fromkeys(self.calls)), frozenset(self.needs),
-            frozenset(self.types), tables,
+            frozenset(self.types), tables, frozenset(self.names.used),
         )
 
     def _declare_registers(self) -> None:

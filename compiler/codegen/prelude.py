@@ -40,6 +40,7 @@ _KINDS = {
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
+_CALLED = "#define CALLED static __attribute__((noinline, unused))"
 _LIBM = re.compile(
     r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|sinf?|cosf?|copysignf?|INFINITY|NAN)\b"
 )
@@ -220,10 +221,12 @@ def _typedefs(names: Iterable[str], target: Target) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prelude(needs: Iterable[tuple[str, str]], target: Target, types: Iterable[str] = ()) -> str:
+def prelude(
+    needs: Iterable[tuple[str, str]], target: Target, types: Iterable[str] = (), called: Iterable[tuple[str, str]] = ()
+) -> str:
     """C99 text with the functions `needs`, (function, type) pairs, with what they use and the named `types`.
 
-    The text depends on the set of needs and the target alone. Defining ADJOINT_PLAIN_LANES before it forces the plain
+    Functions in `called`, which must be vector math, are not inlined. The text depends on these sets and the target alone. Defining ADJOINT_PLAIN_LANES before it forces the plain
     path, which gives the same bits.
     """
     functions = _closure(needs, target.fma)
@@ -240,6 +243,10 @@ def prelude(needs: Iterable[tuple[str, str]], target: Target, types: Iterable[st
                 "#endif\n",
             ]
     body = "".join(parts)
+    for function, kind in sorted(called):
+        body = body.replace(f"INLINE {kind} {kind}_{function}(", f"CALLED {kind} {kind}_{function}(")
+    if called:
+        body = f"#ifdef __GNUC__\n{_CALLED}\n#else\n#define CALLED static\n#endif\n{body}"
     names = set(types) | {m.group(0) for m in _TYPE.finditer(body)}
     head = cast(Any, template("lanes.h.j2")).module.head(target.isa_macro, bool(_LIBM.search(body)))
     return f"{head}{_typedefs(names, target)}{body}"

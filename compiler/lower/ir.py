@@ -236,10 +236,11 @@ def operands(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-def expressions(roots: Sequence[Expr]) -> list[Expr]:
-    """Every subexpression once, operands first; no recursion."""
+def expressions(roots: Sequence[Expr], seen: set[int] | None = None) -> list[Expr]:
+    """Every subexpression once, operands first; no recursion. Those whose ids are in `seen` are left out and new ones
+    added to it: statements that share operands can be walked in time linear in what they have together."""
     order: list[Expr] = []
-    seen: set[int] = set()
+    seen = set() if seen is None else seen
     stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
     while stack:
         expr, expanded = stack.pop()

@@ -442,9 +442,10 @@ def _collect(kernel: Kernel) -> None:
         if buf.storage in ("arg", "arena", "constant", "view"):
             seen[buf] = None
 
+    walked: set[int] = set()
     for stmt in walk(kernel.body):
         if isinstance(stmt, (Store, Reduce)):
-            for e in expressions([stmt.value]):
+            for e in expressions([stmt.value], walked):
                 if isinstance(e, Load):
                     note(e.buf)
                     for i in e.index:

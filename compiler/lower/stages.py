@@ -255,8 +255,10 @@ def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
             _zero_outside(expander.expand(node.inputs[a.operand], a.index, a.guards), a.guards) for a in loads
         )
         assert factors is not None
-        # Every product goes into the sum with one rounding, whichever schedule runs it.
+        # Every product goes into the sum with one rounding, whichever schedule runs it; a sum of one is the product.
         value, combine = Op("pair", factors, node.dtype), "fma"
+        if all(v.extent == 1 for v in reduce):
+            value, combine, factors = Op("mul", factors, node.dtype), "add", None
         expander.ops, expander.cost = expander.ops + 1, expander.cost + 2
     elif kind == "scatter":
         idx, updates = node.inputs

@@ -1,0 +1,1 @@
+"""One training step each, in adjoint and in every peer."""
