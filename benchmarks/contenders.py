@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from subject import Subject
-
 from common import Contender, jax_contender, target, torch_contender
+from subject import Subject
 
 TOOLS = ("adjoint", "target", "jax", "torch", "torch.compile", "pytensor")
 

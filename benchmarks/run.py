@@ -40,7 +40,7 @@ def limit_cores(threads: int) -> None:
 def disagreement(mine: Mapping[str, Any], reference: Mapping[str, Any], start: Mapping[str, Any]) -> tuple[float, str]:
     """The largest difference relative to what is allowed, and where it is.
 
-    Parameters are compared to the largest element, and how far each has moved, to twenty times the tolerance, so that an
+    Parameters are compared to the largest element, and how far each has moved to twenty times the tolerance, so that an
     update left out is noticed.
     """
     import numpy as np

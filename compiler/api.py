@@ -79,16 +79,16 @@ def _build(
     from .runtime.target import resolve_target
 
     resolved = resolve_target(target)
-    artifact, path = _artifact(program, resolved, options)
-    report = CompileReport(program, structure, threads, target, backend, options, artifact)
+    artifact, path, compilation = _artifact(program, resolved, options)
+    report = CompileReport(program, structure, threads, target, backend, options, artifact, compilation)
     executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
     return CompiledFunction(
         executor, Signature.of(artifact, structure), storages=storages, written=written, report=report
     )
 
 
-def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Path]:
-    """The artifact and its library: from the cache, asked before any pass runs, or built."""
+def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Path, Any]:
+    """The artifact, its library, and the compilation if one had to run: the cache is asked before any pass runs."""
     from .runtime.build import build_library
     from .runtime.cache import Cache
     from .runtime.serial import artifact_from_json, artifact_to_json
@@ -108,10 +108,11 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
             library = None
         found = cache.blob(library) if library is not None else None
         if found is not None:
-            return artifact, found
+            return artifact, found, None
     from .pipeline import compile_program
 
-    artifact = compile_program(program, target, options).artifact
+    compilation = compile_program(program, target, options)
+    artifact = compilation.artifact
     preparing = Thread(target=_prepare)
     if artifact.parallel:
         preparing.start()
@@ -119,7 +120,7 @@ def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Pa
     if artifact.parallel:
         preparing.join()
     cache.put_graph(key, artifact_to_json(artifact, built.name))
-    return artifact, built.path
+    return artifact, built.path, compilation
 
 
 def _prepare() -> None:
@@ -236,11 +237,11 @@ class CompileReport:
 
     def __init__(
         self, program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any,
-        artifact: Artifact | None,
+        artifact: Artifact | None, compilation: Any = None,
     ) -> None:
         self.program, self.structure, self.threads, self.target = program, structure, threads, target
         self.backend, self.options, self.artifact = backend, options, artifact
-        self._compilation: Any = None
+        self._compilation = compilation
 
     @property
     def compilation(self) -> Any:
@@ -263,7 +264,7 @@ class CompileReport:
         if stage in ("graph", "adjoint"):
             from .graph.pretty import dump_program
 
-            return dump_program(self.program, appended=stage == "adjoint")
+            return dump_program(self.program)
         if stage == "optimized":
             from .graph.pretty import dump_program
 

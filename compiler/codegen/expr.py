@@ -273,7 +273,7 @@ class ExprPrinter:
             return self.across(e)
         if isinstance(e, Guarded):
             return self.guarded(e, memo, varies)
-        return self.operation(e, [memo[id(a)] for a in e.args], varies)
+        return self.operation(e, [memo[id(a)] for a in e.args], varies, memo)
 
     def splat(self, v: Value, dtype: DType) -> Value:
         """A uniform value as a vector of the current width."""
@@ -460,7 +460,18 @@ class ExprPrinter:
             numbers.append(value // self.lanes.width if last and self.lanes is not None else value)
         return numbers
 
-    def operation(self, e: Op, args: list[Value], varies: bool) -> Value:
+    def decided(self, e: Op, memo: dict[int, Value]) -> tuple[str, str, str, str] | None:
+        """A choice by one comparison of the same type, as a single function: its name, type and the operands."""
+        condition = e.args[0]
+        if e.dtype == BOOL or not isinstance(condition, Op) or condition.name not in ("lt", "le", "eq", "ne"):
+            return None
+        if condition.args[0].dtype != e.dtype or e.dtype.itemsize < 4:
+            return None
+        assert self.lanes is not None
+        a, b = (self.splat(memo[id(x)], e.dtype).text for x in condition.args)
+        return f"select_{condition.name}", lane(element(e.dtype), self.lanes.width), a, b
+
+    def operation(self, e: Op, args: list[Value], varies: bool, memo: dict[int, Value]) -> Value:
         if not varies:
             return self.scalar(e, args)
         assert self.lanes is not None
@@ -473,6 +484,9 @@ class ExprPrinter:
         vectors = [self.splat(v, d) for v, d in zip(args, dtypes, strict=True)]
         if e.name == "select":
             m, a, b = vectors
+            decided = self.decided(e, memo)
+            if decided is not None:
+                return Value(self.call(*decided, a.text, b.text), a.type)
             if e.dtype == BOOL:
                 a = self.to_mask(a, "m32")
             return self.choose(m, a, b, e.dtype)

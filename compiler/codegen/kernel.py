@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,21 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
-    Buf, Call, Const, Expr, If, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk,
+    Buf,
+    Call,
+    Const,
+    Expr,
+    If,
+    Kernel,
+    Load,
+    Loop,
+    Prefetch,
+    Reduce,
+    Stmt,
+    Store,
+    expressions,
+    operands,
+    walk,
 )  # fmt: skip
 from ..lower.rows import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value
@@ -141,6 +155,8 @@ class KernelPrinter(ExprPrinter):
         memo = dict(memo)
         segment: list[Store | Reduce] = []
         written: set[Buf] = set()
+        walked: set[int] = set()
+        near: dict[int, frozenset[Buf]] = {}  # what of the kernel's own an expression reads
 
         def flush() -> None:
             if segment:
@@ -150,11 +166,9 @@ class KernelPrinter(ExprPrinter):
 
         for stmt in body:
             if isinstance(stmt, (Store, Reduce)):
-                local = [
-                    e.buf for e in expressions([stmt.value])
-                    if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes")
-                ]
-                if any(b in written for b in local):
+                for e in expressions([stmt.value], walked):
+                    near[id(e)] = _near(e, near)
+                if not written.isdisjoint(near[id(stmt.value)]):
                     flush()
                 segment.append(stmt)
                 written.add(stmt.buf)
@@ -426,8 +440,6 @@ class KernelPrinter(ExprPrinter):
         self.lanes = None
         moving: set[int] = set()
         order = expressions(roots)
-        from ..lower.ir import operands
-
         for e in order:
             if (isinstance(e, Load) and e.buf in stored) or any(id(o) in moving for o in operands(e)):
                 moving.add(id(e))
@@ -462,8 +474,17 @@ class KernelPrinter(ExprPrinter):
 
     def copies(self, loop: Loop, var: IVar, count: int, memo: dict[int, Value]) -> None:
         self.indent += 1
+        texts: list[list[str]] = []
         for c in range(count):
+            outside, self.out = self.out, []
             self.lanes_body(loop, index.add(index.of(var), c * loop.lanes), None, c, memo)
+            texts.append(self.out)
+            self.out = outside
+        if len({len(t) for t in texts}) == 1 and all(line.endswith(";") and " for (" not in line for line in texts[0]):
+            # Step by step side by side: a core looks only so far ahead for work that does not wait.
+            self.out.extend(line for step in zip(*texts, strict=True) for line in step)
+        else:
+            self.out.extend(line for text in texts for line in text)
         self.indent -= 1
         self.emit("}")
 
@@ -472,6 +493,12 @@ class KernelPrinter(ExprPrinter):
         self.lanes = Lanes(loop.var, loop.lanes, at, count, copy)
         self.block(loop.body, memo)
         self.lanes = before
+
+
+def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:
+    """The registers, scratch and lanes that an expression reads, from what its operands read."""
+    found = frozenset([e.buf] if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes") else [])
+    return found.union(*(near[id(o)] for o in operands(e)))
 
 
 def _is_pair(s: Store | Reduce) -> bool:

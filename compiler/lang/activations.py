@@ -68,7 +68,8 @@ def gelu(x: object, approximate: str = "none") -> Array:
     x = _floating(x)
     if approximate == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
-        twice = (2 * math.sqrt(2 / math.pi)) * (x + 0.044715 * (x * x * x))
+        c = 2 * math.sqrt(2 / math.pi)
+        twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
     if approximate == "none":
         raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)

@@ -17,7 +17,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .stages import Stage
 
-STATEMENTS = 300  # a kernel's cap: compile time grows faster than linearly beyond
+STATEMENTS = 200  # operations of a kernel: compile time grows faster than linearly beyond
 SMALL = 16384  # element operations below which parallelism does not matter
 PARALLEL = 16  # shared iterations that are enough for a few cores
 
@@ -59,6 +59,8 @@ class Group:
     frame: list[IVar] = field(default_factory=list)
     needs: set[Group] = field(default_factory=set)
     ops: int = 0
+    work: int = 0
+    outside: dict[tuple[Node, int], IVar] = field(default_factory=dict)  # which axis reads an axis of what is outside
     merged_into: Group | None = None
 
     def root(self) -> Group:
@@ -99,10 +101,11 @@ class Fuser:
             joined = self._join(stage, needed)
             if joined is not None:
                 return
-        group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1)
+        group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
         self.groups.append(group)
         self.group_of[stage] = group
+        self._note_reads(group, stage)
 
     def _operands(self, stage: Stage) -> list[Stage]:
         """Whole-array operands of loops, which are not reads of elements."""
@@ -116,11 +119,11 @@ class Fuser:
             return None
         candidates = sorted(needed, key=lambda g: -g.number)
         home = candidates[0]
-        if not self._try([home], stage):
+        if not self._extend(home, stage):
             return None
         for other in candidates[1:]:
             if home.number - other.number <= 16 and not self._between(other, home):
-                self._try([home, other], None)
+                self._merge(home, other)
         return home
 
     def _between(self, early: Group, late: Group) -> bool:
@@ -130,35 +133,99 @@ class Fuser:
             for group in self.groups[early.number + 1 : late.number]
         )
 
-    def _try(self, groups: list[Group], stage: Stage | None) -> bool:
-        """Adds `stage` to the group, or merges two groups into the first; False leaves everything as it was."""
-        home = groups[0]
-        if any(g.kind in ("scatter", "loop") for g in groups) or (len(groups) > 1 and groups[1].kind == "tile"):
+    def _extend(self, home: Group, stage: Stage) -> bool:
+        """Adds a stage to a group, looking at that stage alone; False leaves everything as it was."""
+        if home.kind not in ("row", "tile") or home.ops + stage.ops + 1 > STATEMENTS:
             return False
-        if sum(g.ops for g in groups) + (stage.ops + 1 if stage else 0) > STATEMENTS:
-            return False
-        members = [s for g in sorted(groups, key=lambda g: g.number) for s in g.stages]
-        if stage is not None:
-            members = [*members, stage]
-        inside = set(members)
+        find = self.classes.find
+        inside = [(p, at) for p, at in self.producers(stage) if self.group_of[p].root() is home]
         mark = len(self.classes.log)
-        self._unify(members, inside)
+        for producer, at in inside:
+            for axis, i in zip(producer.axes, at, strict=True):
+                self._identify(stage, axis, i.as_var())
+        for node, at in stage.reads:
+            for k, i in enumerate(at):
+                known = home.outside.get((node, k))
+                if known is not None:
+                    self._identify(stage, known, i.as_var())
+        own = {find(v) for v in stage.loop_axes}
+        lost: set[IVar] = set()
+        for producer, at in inside:
+            for axis, i in zip(producer.axes, at, strict=True):
+                v = i.as_var()
+                if v is None or find(v) is not find(axis):
+                    lost.add(find(axis))
+            lost |= {find(v) for v in producer.reduce}
+        frame = [c for c in dict.fromkeys(map(find, home.frame)) if c in own and c not in lost]
+        if not self._suits(home, stage, own, frame):
+            self.classes.undo(mark)
+            return False
+        home.stages.append(stage)
+        home.frame = frame
+        home.ops += stage.ops + 1
+        home.work += stage.work()
+        self.group_of[stage] = home
+        home.needs = {g.root() for g in home.needs} | {self.group_of[p].root() for p, _ in self.producers(stage)}
+        home.needs.discard(home)
+        self._note_reads(home, stage)
+        return True
+
+    def _identify(self, stage: Stage, axis: IVar, v: IVar | None) -> None:
+        """Puts a new stage's variable into the class of an axis, unless it is in one or the stage has that class."""
+        if v is None or v.extent != axis.extent or v in self.classes.parent:
+            return
+        a = self.classes.find(axis)
+        if a is not v and all(self.classes.find(x) is not a for x in stage.loop_axes):
+            self.classes.union(axis, v)
+
+    def _note_reads(self, group: Group, stage: Stage) -> None:
+        """Remembers by which axes the group walks through what lies outside: others can share those loops."""
+        for node, at in stage.reads:
+            if node in self.maker and self.group_of[self.maker[node]].root() is group:
+                continue
+            for k, i in enumerate(at):
+                v = i.as_var()
+                if v is not None:
+                    group.outside.setdefault((node, k), v)
+
+    def _suits(self, home: Group, stage: Stage, own: set[IVar], frame: list[IVar]) -> bool:
+        """Whether a kernel with one more stage and this frame is worth having."""
+        find = self.classes.find
+        if home.kind == "tile":
+            # What follows a contraction joins as an epilogue: the same elements, no further reduction.
+            out = {find(v) for v in home.stages[0].axes}
+            looked_up = any(n in self.maker and self.group_of[self.maker[n]].root() is home for n in stage.lookups)
+            return own == out and not stage.reduce and not looked_up and out <= set(frame)
+        if not stage.loop_axes and all(not s.loop_axes for s in home.stages):
+            return True
+        if not frame:
+            return False
+        return home.work + stage.work() <= SMALL or _count(frame) >= min(_count(home.frame), PARALLEL)
+
+    def _merge(self, home: Group, other: Group) -> bool:
+        """Merges an earlier group into a later one that reads it; False leaves everything as it was."""
+        if home.kind != "row" or other.kind != "row" or home.ops + other.ops > STATEMENTS:
+            return False
+        members = [*other.stages, *home.stages]
+        mark = len(self.classes.log)
+        self._unify(members, set(members))
         frame = self.frame(members)
-        if not self._worthwhile(groups, members, frame, stage):
+        small = home.work + other.work <= SMALL
+        least = min(_count(home.frame), _count(other.frame), PARALLEL)
+        scalars = all(not s.loop_axes for s in members)
+        if not scalars and (not frame or not (small or _count(frame) >= least)):
             self.classes.undo(mark)
             return False
         home.stages, home.frame = members, frame
-        for g in groups[1:]:
-            home.needs |= g.needs
-            home.ops += g.ops
-            g.merged_into = home
-            for s in g.stages:
-                self.group_of[s] = home
-        if stage is not None:
-            self.group_of[stage] = home
-            home.needs |= {self.group_of[p].root() for p, _ in self.producers(stage)}
-            home.ops += stage.ops + 1
-        home.needs = {g.root() for g in home.needs} - {home}
+        home.ops += other.ops
+        home.work += other.work
+        other.merged_into = home
+        for s in other.stages:
+            self.group_of[s] = home
+        home.needs = {g.root() for g in home.needs | other.needs} - {home}
+        home.outside = {}
+        for s in members:
+            self._note_reads(home, s)
         return True
 
     def prepend(self, group: Group, stage: Stage) -> bool:
@@ -234,32 +301,6 @@ class Fuser:
         for producer in read_inside:
             allowed -= {find(v) for v in producer.reduce}
         return [c for c in dict.fromkeys(common) if c in allowed]
-
-    def _worthwhile(
-        self, groups: list[Group], members: list[Stage], frame: list[IVar], stage: Stage | None
-    ) -> bool:
-        find = self.classes.find
-        if any(g.kind == "tile" for g in groups):
-            # What follows a contraction joins as an epilogue: the same elements, no further reduction.
-            first = next(s for g in groups if g.kind == "tile" for s in g.stages if s in self.tiled)
-            out = {find(v) for v in first.axes}
-            others = [s for s in members if s is not first]
-            made = {s.node for s in members}
-            return out <= set(frame) and all(
-                {find(v) for v in s.loop_axes} == out and not s.reduce and not s.lookups & made for s in others
-            )
-        if all(not s.loop_axes for s in members):
-            return True
-        work = sum(s.work() for s in members)
-        if not frame:
-            return False
-        shared = _count(frame)
-        if work <= SMALL:
-            return True
-        least = min(_count(g.frame) for g in groups)
-        if stage is not None and not groups[0].frame:
-            return False
-        return shared >= min(least, PARALLEL)
 
 
 def _count(frame: Sequence[IVar]) -> int:

@@ -168,11 +168,19 @@ class Scope:
         self.roots = set(roots)
         self.plans: dict[Stage, tiles.Plan] = {}
         kept = choose_kept(order, roots, lambda n: self._packed_operand(n), self.shared.options.recompute)
+        users: dict[Node, int] = {}
+        for node in order:
+            for operand in node.inputs:
+                users[operand] = users.get(operand, 0) + 1
+
+        def once(node: Node) -> bool:
+            return users.get(node) == 1 and node not in kept
+
         stages = []
         for node in order:
             if node not in kept or 0 in node.shape:
                 continue
-            stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__)
+            stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
                 found = tiles.plan(stage, target)
                 if found is not None:

@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import sizes
-from .ir import Across, Call, Const, Expr, Guarded, If, IndexValue, Kernel, Load, Loop, Op, Reduce, Run, Step, Stmt, Store
-from .ir import Prefetch, expressions, operands
+from .ir import (
+    Across,
+    Call,
+    Const,
+    Expr,
+    Guarded,
+    If,
+    IndexValue,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Prefetch,
+    Reduce,
+    Run,
+    Step,
+    Stmt,
+    Store,
+    expressions,
+    operands,
+)
 from .lowering import Module
 from .memory import nbytes
 
 _LONG = 72
+
+
+class _Text(dict[int, str]):
+    """How the expressions of a block read, by id, and which of them were walked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walked: set[int] = set()
 
 
 def kernel_text(kernel: Kernel) -> str:
@@ -28,6 +55,7 @@ def kernel_text(kernel: Kernel) -> str:
 
 def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
     pad = "  " * depth
+    uses, text = _uses(body), _Text()
     for s in body:
         if isinstance(s, Loop):
             hi = f"min({s.hi}, {s.limit})" if s.limit is not None else str(s.hi)
@@ -38,9 +66,9 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
             lines.append(f"{pad}if {' and '.join(map(str, s.guards))}:")
             _block(s.body, depth + 1, lines)
         elif isinstance(s, Store):
-            lines.append(f"{pad}{_element(s.buf.name, s.index)} = {_expression(s.value, pad, lines)}")
+            lines.append(f"{pad}{_element(s.buf.name, s.index)} = {_expression(s.value, pad, lines, text, uses)}")
         elif isinstance(s, Reduce):
-            lines.append(f"{pad}{_element(s.buf.name, s.index)} {s.combine}= {_expression(s.value, pad, lines)}")
+            lines.append(f"{pad}{_element(s.buf.name, s.index)} {s.combine}= {_expression(s.value, pad, lines, text, uses)}")
         elif isinstance(s, Call):
             args = ", ".join(f"{b.name} + {i}" if str(i) != "0" else b.name for b, i in s.args)
             lines.append(f"{pad}{s.kernel.name}({args}, {', '.join(map(str, s.sizes))})")
@@ -52,15 +80,12 @@ def _element(name: str, at: Sequence[object]) -> str:
     return f"{name}[{', '.join(map(str, at))}]" if at else name
 
 
-def _expression(root: Expr, pad: str, lines: list[str]) -> str:
-    """The expression on one line; shared and long parts get lines of their own before it."""
-    order = expressions([root])
-    uses: dict[int, int] = {}
-    for e in order:
-        for o in operands(e):
-            uses[id(o)] = uses.get(id(o), 0) + 1
-    text: dict[int, str] = {}
-    for e in order:
+def _expression(root: Expr, pad: str, lines: list[str], text: _Text, uses: dict[int, int]) -> str:
+    """The expression on one line; shared and long parts get lines of their own before it.
+
+    `text` holds what statements before it in the same block have printed, `uses` how often the block uses each part.
+    """
+    for e in expressions([root], text.walked):
         t = _one(e, text)
         if e is not root and isinstance(e, Op) and (uses[id(e)] > 1 or len(t) > _LONG):
             name = f"t{len(lines)}"
@@ -68,6 +93,14 @@ def _expression(root: Expr, pad: str, lines: list[str]) -> str:
             t = name
         text[id(e)] = t
     return text[id(root)]
+
+
+def _uses(body: Sequence[Stmt]) -> dict[int, int]:
+    roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
+    uses: dict[int, int] = {}
+    for e in (*roots, *(o for e in expressions(roots) for o in operands(e))):
+        uses[id(e)] = uses.get(id(e), 0) + 1
+    return uses
 
 
 def _one(e: Expr, text: dict[int, str]) -> str:

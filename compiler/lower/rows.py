@@ -422,20 +422,29 @@ class RowScheduler:
                 self.live[s] = value
                 body.extend(self._keep(s, value))
         if nest.vec:
-            body.extend(self._ahead(body))
+            body.extend(self._ahead(body, nest))
         reduces = any(isinstance(b, Reduce) and b.buf.storage == "lanes" for b in body)
         unroll = 4 if nest.vec and reduces and light and self._long() else 1
+        if unroll == 1 and nest.vec and self._deep(nest):
+            unroll = 2
         if body:
             before.extend(self._loops(nest.axes, body, nest.vec, unroll))
         return [*before, *after]
 
-    def _ahead(self, body: Sequence[Stmt]) -> list[Stmt]:
-        """Announces the next row of long rows from memory: prefetchers of hardware stop at the end of a page."""
+    def _ahead(self, body: Sequence[Stmt], nest: _Nest) -> list[Stmt]:
+        """Announces the next row of long rows from memory: prefetchers of hardware stop at the end of a page.
+
+        Done in the nest that takes longest of those that read the array, where the requests spread best.
+        """
+        heaviest: dict[Buf, _Nest] = {}
+        for other in sorted((n for n in self.nests if n.vec), key=lambda n: sum(s.cost for s in n.stages)):
+            for s in other.stages:
+                heaviest.update((self.place.buffer(node), other) for node, _ in s.reads if node not in self.maker)
         found: list[Stmt] = []
         roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
         following = {self.row: index.add(index.of(self.row), 1)}
         for e in expressions(roots):
-            if not isinstance(e, Load) or e.guards or e.buf in self.announced or e.buf.storage not in ("arg", "arena"):
+            if not isinstance(e, Load) or e.guards or e.buf in self.announced or heaviest.get(e.buf) is not nest:
                 continue
             offset = index.linear_strides(e.index, e.buf.strides)
             stride = offset.affine_in(self.row)
@@ -445,6 +454,14 @@ class RowScheduler:
                 self.announced.add(e.buf)
                 found.append(Prefetch(e.buf, tuple(index.substitute(i, following) for i in e.index)))
         return found
+
+    def _deep(self, nest: _Nest) -> bool:
+        """Whether one vector's chain of operations is so long that a second one beside it fills the gaps."""
+        assert self.vec is not None
+        n = self.inner_extent[self.vec].const
+        body = sum(s.cost for s in nest.stages)
+        even = isinstance(n, int) and n % (2 * self.target.vector_bytes // 4) == 0 and self.limit is None
+        return even and 30 <= body <= 150 and sum(s.ops for s in nest.stages) <= 60
 
     def _long(self) -> bool:
         assert self.vec is not None

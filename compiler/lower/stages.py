@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph import contraction, index, sizes
+from ..graph.dtypes import is_float
 from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
@@ -224,8 +225,8 @@ def choose_kept(
     return kept
 
 
-def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
-    """The loop nest of one kept node."""
+def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:
+    """The loop nest of one kept node. `once` tells nodes with a single user in the graph."""
     expander = Expander(kept)
     kind = node.op.kind
     axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(node.shape))
@@ -244,6 +245,10 @@ def make_stage(node: Node, kept: Callable[[Node], bool]) -> Stage:
         value = expander.expand(x, full)
         if x.dtype != node.dtype and combine == "add":
             value = Op("cvt", (value,), node.dtype, x.dtype)
+        if combine == "add" and isinstance(value, Op) and value.name == "mul" and once(x) and is_float(node.dtype):
+            # A product that only this sum needs goes into it with one rounding. That is a property of the graph, so
+            # no schedule changes the bits.
+            value, combine = Op("pair", value.args, node.dtype), "fma"
         if combine == "argmax":
             position = index.linear([index.of(v) for v in reduce], tuple(v.extent for v in reduce))
     elif kind == "contraction":

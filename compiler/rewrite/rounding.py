@@ -102,9 +102,31 @@ def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
     return b.sub(make("minimum", (x, b.zeros_like(x))), tail)  # type: ignore[no-any-return]
 
 
+def _constant_outward(node: Node, uses: Uses) -> Node | None:
+    """(x · c) · y → (x · y) · c, so that numbers meet."""
+    x, y = node.inputs
+    if b.constant_value(y) is not None:
+        return None
+    for product, other in ((x, y), (y, x)):
+        if _is_product(product, uses) and b.constant_value(product.inputs[1]) is not None and product is not other:
+            return b.mul(b.mul(product.inputs[0], other), product.inputs[1])  # type: ignore[no-any-return]
+    return None
+
+
+def _added_twice(node: Node, uses: Uses) -> Node | None:
+    """(a + x) + x → a + x · 2."""
+    first, x = node.inputs
+    if first.op.name != "add" or not uses.once(first) or not dtypes.is_float(x.dtype) or x not in first.inputs:
+        return None
+    a, other = first.inputs
+    return b.add(other if a is x else a, b.mul(x, 2.0))  # type: ignore[no-any-return]
+
+
 RULES = (
     Rule("plus-zero", "rounding", ("add",), _plus_zero),
     Rule("small-power", "rounding", ("power",), _power),
+    Rule("added-twice", "rounding", ("add",), _added_twice),
+    Rule("constant-outward", "rounding", ("multiply",), _constant_outward),
     Rule("scaled-twice", "rounding", ("multiply",), _scaled_twice),
     Rule("rsqrt", "rounding", ("divide",), _rsqrt),
     Rule("sum-of-scaled", "rounding", ("sum",), _sum_of_scaled),

@@ -82,6 +82,7 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
         (b.mul(b.neg(X), b.neg(Y)), b.mul(X, Y)), (b.mul(X, -1.0), b.neg(X)), (b.mul(b.neg(X), 3.0), b.mul(X, -3.0)),
     ],
     "negative-product": [(b.neg(b.mul(X, 3.0)), b.mul(X, -3.0)), (b.neg(b.div(X, 3.0)), b.div(X, -3.0))],
+    "doubled": [(b.add(X, X), b.mul(X, 2.0))],
     "divide-by-power-of-two": [
         (b.div(X, 4.0), b.mul(X, 0.25)), (b.div(X, -0.5), b.mul(X, -2.0)), (b.div(X, 2.0**100), b.mul(X, 2.0**-100)),
     ],
@@ -154,6 +155,9 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     ],
     "plus-zero": [(b.add(X, 0.0), X)],
     "small-power": [(b.power(X, 2.0), b.mul(X, X)), (b.power(X, 1.0), X), (b.power(X, -1.0), b.div(1.0, X))],
+    "added-twice": [(b.add(b.add(Y, X), X), b.add(Y, b.mul(X, 2.0)))],
+    "constant-outward": [(b.mul(b.mul(X, 3.0), Y), b.mul(b.mul(X, Y), 3.0))],
+    "scaled-twice": [(b.mul(b.mul(X, 3.0), 0.5), b.mul(X, 1.5))],
     "rsqrt": [(b.div(1.0, un("sqrt", X)), un("rsqrt", X))],
     "sum-of-scaled": [(b.sum(b.mul(X, 3.0), (0,)), b.mul(b.sum(X, (0,)), 3.0))],
     "fma": [

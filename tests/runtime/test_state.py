@@ -143,7 +143,7 @@ class Report:
     def dump(self, stage: str, **options: Any) -> str:
         return f"{stage} {options}"
 
-    def export(self, directory: Any) -> Any:
+    def export(self, directory: Any, target: Any = None) -> Any:
         return directory
 
     def reduce(self) -> Any:

@@ -1,0 +1,181 @@
+"""Time from compile() to the first result: cold, with a warm cache in a new process, and jax's first call.
+
+    python benchmarks/compile_time.py [workloads] [--repeat N] [--profile] [--json FILE]
+
+Every figure comes from a process of its own, started with imports of the tool already done where the clock starts;
+importing is shown beside it. Of several repeats the smallest counts, for what others do to the machine only adds.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+WARM_LIMIT = 0.050
+SLACK = 0.3  # seconds that a cold compile may take longer than jax's first call
+
+
+def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
+    """One process: import, graph and gradients, compile, first result, a later result."""
+    begin = time.perf_counter()
+    import adjoint  # noqa: F401
+
+    imported = time.perf_counter() - begin
+    import contenders
+    import numpy as np
+    import subject
+
+    work = subject.load(name)
+    # User code: its modules were imported with the workload, as they are in a script of one's own.
+    begin = time.perf_counter()
+    compile_step, _ = contenders.describe_adjoint(work)
+    described = time.perf_counter() - begin
+    phases = _watch()
+    data = [np.array(a) for a in work.inputs.values()]
+    profiler = None
+    if profile:
+        import cProfile
+
+        profiler = cProfile.Profile()
+        profiler.enable()
+    begin = time.perf_counter()
+    function = compile_step()
+    compiled = time.perf_counter() - begin
+    function(*data)
+    first = time.perf_counter() - begin
+    if profiler is not None:
+        import pstats
+
+        profiler.disable()
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(45)
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
+    return {"import": imported, "graph": described, "compile": compiled, "first": first, "phases": phases}
+
+
+def _watch() -> dict[str, float]:
+    """The seconds of every phase, filled in while compile runs; empty when the cache answers."""
+    import adjoint.pipeline as pipeline
+    import adjoint.runtime.build as build
+
+    phases: dict[str, float] = {}
+    compile_program, build_library = pipeline.compile_program, build.build_library
+
+    def passes(*args: Any, **named: Any) -> Any:
+        result = compile_program(*args, **named)
+        phases.update(result.seconds)
+        return result
+
+    def cc(*args: Any, **named: Any) -> Any:
+        begin = time.perf_counter()
+        result = build_library(*args, **named)
+        # The pool is built beside the function and asked for again by the first call: the longest one counts.
+        phases["cc"] = max(phases.get("cc", 0.0), time.perf_counter() - begin)
+        return result
+
+    pipeline.compile_program, build.build_library = passes, cc
+    return phases
+
+
+def jax_process(name: str) -> dict[str, Any]:
+    begin = time.perf_counter()
+    import jax
+
+    imported = time.perf_counter() - begin
+    import contenders
+    import subject
+
+    work = subject.load(name)
+    (one,) = contenders.contenders(work, ["jax"], 2)
+    # The backend starts once a process, whatever is compiled.
+    jax.block_until_ready(jax.device_put(0.0))
+    begin = time.perf_counter()
+    one.step()
+    return {"import": imported, "first": time.perf_counter() - begin}
+
+
+def child(tool: str, name: str, folder: str, profile: bool = False) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / "compile_time.py"), "--child", tool, name]
+    if profile:
+        command.append("--profile")
+    environment = {**os.environ, "ADJOINT_CACHE_DIR": folder}
+    # Without it every process would compile the tools' own Python again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def best(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return min(results, key=lambda r: r["first"])
+
+
+def measure(name: str, repeat: int) -> dict[str, dict[str, Any]]:
+    cold, warm, jax = [], [], []
+    for _ in range(repeat):
+        with tempfile.TemporaryDirectory() as folder:
+            cold.append(child("adjoint", name, folder))
+            warm.extend(child("adjoint", name, folder) for _ in range(2))
+        jax.append(child("jax", name, folder))
+    return {"cold": best(cold), "warm": best(warm), "jax": best(jax)}
+
+
+def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    names = list(dict.fromkeys(p for r in results.values() for p in r["cold"]["phases"]))
+    rows = [
+        "| workload | cold | " + " | ".join(names) + " | other | jax's first call | cold − jax | warm ms | import ms |",
+        "|---|---|" + "---|" * (len(names) + 5),
+    ]
+    for workload, r in results.items():
+        cold, phases = r["cold"]["first"], r["cold"]["phases"]
+        cells = [f"{cold:.3f}", *(f"{phases.get(n, 0):.3f}" for n in names), f"{cold - sum(phases.values()):.3f}"]
+        cells += [f"{r['jax']['first']:.3f}", f"{cold - r['jax']['first']:+.3f}"]
+        cells += [f"{r['warm']['first'] * 1e3:.1f}", f"{r['warm']['import'] * 1e3:.0f}"]
+        rows.append(f"| `{workload}` | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    import subject
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--profile", action="store_true", help="cProfile of one cold and one warm process instead")
+    parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--child", choices=("adjoint", "jax"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        (name,) = options.workloads
+        made = jax_process(name) if options.child == "jax" else adjoint_process(name, options.profile)
+        print(json.dumps(made))
+        return 0
+    results = {}
+    for name in options.workloads or subject.NAMES:
+        if options.profile:
+            with tempfile.TemporaryDirectory() as folder:
+                for state in ("cold", "warm"):
+                    print(f"{name}, {state}: {child('adjoint', name, folder, True)}", flush=True)
+            continue
+        results[name] = measure(name, options.repeat)
+    if not options.profile:
+        print("seconds unless said otherwise\n")
+        print(table(results))
+    late = [n for n, r in results.items() if r["cold"]["first"] > r["jax"]["first"] + SLACK]
+    slow = [n for n, r in results.items() if r["warm"]["first"] > WARM_LIMIT]
+    for n in late:
+        print(f"MISSED {n}: cold compile takes more than {SLACK} s longer than jax's first call")
+    for n in slow:
+        print(f"MISSED {n}: a second process takes more than {WARM_LIMIT * 1e3:.0f} ms to its first result")
+    if options.json:
+        Path(options.json).write_text(json.dumps(results, indent=1))
+    return 1 if late or slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
