@@ -183,6 +183,8 @@ def _unit(
     functions = []
     for f in members:
         static = "static " if not several or f.kernel.inner else ""
+        if not f.kernel.inner:
+            static = f"KERNEL {static}"
         text = _finish(f, prefix if not f.kernel.inner else "", static)
         functions.append({"comment": _comment(f), "text": text})
     declarations = []
