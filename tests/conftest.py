@@ -36,3 +36,7 @@ def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _one_package() -> Iterator[None]:
     yield
     _check_packages()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the expected C of tests/golden anew")
