@@ -20,6 +20,7 @@ from .graph.program import Program
 from .graph.serial import canonical_key, deserialize_program, serialize_program
 from .graph.storage import Storage
 from .lang.array import Array
+from .lower.names import is_free, is_free_function
 from .lang.lift import as_array
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
@@ -141,8 +142,8 @@ def _prepare() -> None:
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
     if not isinstance(name, str) or not _NAME.match(name):
         raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
-    if name in _RESERVED:
-        raise GraphError(f"compile: the function cannot be called {name!r}, which has a meaning in C")
+    if not is_free_function(name):
+        raise GraphError(f"compile: a function cannot be called {name!r}, which C or the generated file has already")
     given = [inputs] if isinstance(inputs, Array) else list(inputs)
     for k, x in enumerate(given):
         if not isinstance(x, Array) or x.node.op.name != "input":
@@ -175,7 +176,20 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
                 f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
             )
         pairs.append((variable.node, new))
-    return Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs)), structure
+    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs))
+    _check_dims(program)
+    return program, structure
+
+
+def _check_dims(program: Program) -> None:
+    """Dimensions keep their names in the C."""
+    found: dict[str, sizes.Dim] = {}
+    for node in (*program.inputs, *program.variables, *program.outputs):
+        for dim in (d for extent in node.shape for d in sizes.dims_of(extent)):
+            if found.setdefault(dim.name, dim) is not dim:
+                raise sizes.ShapeError(f"compile: two dimensions of different bounds are called {dim.name!r}")
+            if not is_free(dim.name):
+                raise sizes.ShapeError(f"compile: a dimension cannot be called {dim.name!r}, which C has a use for")
 
 
 def _signature(program: Program, structure: Any) -> Signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,23 @@ def _check_packages() -> None:
         pytest.exit(f"imported under a folder's name instead of adjoint: {', '.join(found)}", returncode=3)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing comes from, or stays in, the user's cache."""
+    before = os.environ.get("ADJOINT_CACHE_DIR")
+    os.environ["ADJOINT_CACHE_DIR"] = str(tmp_path_factory.mktemp("adjoint"))
+    yield
+    if before is None:
+        del os.environ["ADJOINT_CACHE_DIR"]
+    else:
+        os.environ["ADJOINT_CACHE_DIR"] = before
+
+
 @pytest.fixture(autouse=True)
 def _one_package() -> Iterator[None]:
     yield
     _check_packages()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the expected C of tests/golden anew")

@@ -21,7 +21,7 @@ from adjoint.runtime.callable import CompiledFunction
 
 Array = np.ndarray[Any, Any]
 
-SAMPLES = 4
+SAMPLES = 8
 # Results of these are exact for exact operands: they choose, move or negate.
 _EXACT = frozenset((
     "negative", "abs", "relu", "maximum", "minimum", "where", "max", "argmax", "cast", "check_index", "take", "reshape",

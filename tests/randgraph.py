@@ -39,16 +39,19 @@ class Case:
         return interp.evaluate((program or self.program).roots, self.values, self.dims, precision)
 
 
-def random_case(seed: int, size: int = 14, dims: bool = True, dtypes_used: Sequence[str] = ()) -> Case:
+def random_case(
+    seed: int, size: int = 14, dims: bool = True, dtypes_used: Sequence[str] = (), extents: Sequence[int] = (1, 2, 3, 4)
+) -> Case:
     """`size` random operations over a few leaves. `dims` allows a run-time dimension."""
-    return _Generator(seed, dims, dtypes_used).case(size)
+    return _Generator(seed, dims, dtypes_used, extents).case(size)
 
 
 class _Generator:
-    def __init__(self, seed: int, dims: bool, dtypes_used: Sequence[str]) -> None:
+    def __init__(self, seed: int, dims: bool, dtypes_used: Sequence[str], extents: Sequence[int]) -> None:
         self.seed, self.rng = seed, random.Random(seed)
         self.data = np.random.default_rng(seed)
-        self.dims = {Dim("n"): self.rng.randint(1, 4)} if dims and self.rng.random() < 0.4 else {}
+        self.extents = extents
+        self.dims = {Dim("n"): self.rng.randint(1, max(extents))} if dims and self.rng.random() < 0.4 else {}
         self.dtypes = dtypes_used or ("float32",) * 5 + ("float64", "int32", "int64", "bool")
         self.pool: list[Node] = []
         self.values: dict[Node, np.ndarray[Any, Any]] = {}
@@ -66,7 +69,7 @@ class _Generator:
         return self.data.integers(0 if dtype.kind == "u" else -4, 5, concrete).astype(dtype)
 
     def shape(self) -> Shape:
-        extents: list[Extent] = [self.rng.choice([1, 2, 3, 4]) for _ in range(self.rng.randint(0, 3))]
+        extents: list[Extent] = [self.rng.choice(self.extents) for _ in range(self.rng.randint(0, 3))]
         if self.dims and extents and self.rng.random() < 0.6:
             extents[0] = next(iter(self.dims))
         return tuple(extents)
@@ -89,7 +92,7 @@ class _Generator:
         return Case(program, self.values, self.dims)
 
     def small(self, node: Node) -> bool:
-        return int(np.prod([self.number(e) for e in node.shape])) <= 600
+        return int(np.prod([self.number(e) for e in node.shape])) <= max(600, 30 * max(self.extents) ** 2)
 
     def leaf(self, op: str, name: str, shape: Shape) -> Node:
         dtype = np.dtype(self.rng.choice(self.dtypes))

@@ -93,7 +93,7 @@ def print_functions(module: Module, sites: dict[Node, int]) -> Calls:
     by_text: dict[str, Function] = {}
     calls = Calls([], {}, {})
     for kernel in [*module.tiles, *module.kernels]:
-        printed = KernelPrinter(kernel, sites, callees).print_function()
+        printed = KernelPrinter(kernel, sites, callees, module.names).print_function()
         found = by_text.get(printed.text)
         if found is None:
             found = by_text[printed.text] = printed
@@ -187,6 +187,8 @@ def _unit(
     functions = []
     for f in members:
         static = "static " if not several or f.kernel.inner else ""
+        if not f.kernel.inner:
+            static = f"KERNEL {static}"
         text = _finish(f, prefix if not f.kernel.inner else "", static)
         functions.append({"comment": _comment(f), "text": text})
     declarations = []

@@ -26,12 +26,11 @@ class EntryPrinter:
         self, module: Module, calls: Calls, dims: list[Dim], sites: dict[Node, int], prefix: str = ""
     ) -> None:
         self.module, self.calls, self.dims = module, calls, dims
-        self.printer = ExprPrinter(Names(), {})
+        self.printer = ExprPrinter(Names(used=set(module.names)), {})
         self.out: list[str] = []
         self.parallel: dict[Function, None] = {}
         self.number = {k: n for n, k in enumerate(module.kernels)}
         self.prefix = prefix
-        self.taken = 0
 
     def lines(self) -> tuple[list[str], list[str], bool]:
         """(statements, declarations that precede them, whether anything runs in chunks)."""
@@ -131,8 +130,7 @@ class EntryPrinter:
         pad = "  " * indent
         for initial, current, _, _ in loop.carries:
             self.copy(pad, current, initial)
-        self.taken += 1
-        t = "t" if self.taken == 1 else f"t{self.taken}"
+        t = self.printer.names.fresh("t")
         n = self.printer.extent(loop.length)
         self.printer.names.vars[loop.var] = t
         if loop.reverse:

@@ -71,8 +71,10 @@ class Function:
 class KernelPrinter(ExprPrinter):
     """Prints one kernel."""
 
-    def __init__(self, kernel: Kernel, sites: dict[Any, int], callees: dict[Kernel, str]) -> None:
-        super().__init__(Names(), sites)
+    def __init__(
+        self, kernel: Kernel, sites: dict[Any, int], callees: dict[Kernel, str], taken: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(Names(used=set(taken)), sites)
         self.kernel, self.callees = kernel, callees
         self.calls: list[Kernel] = []
         self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}

@@ -33,6 +33,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .memory import Layout, plan_memory
+from .names import identifier
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .stages import Stage, choose_kept, make_stage
@@ -54,6 +55,7 @@ class Module:
     tiles: list[Kernel]
     layout: Layout
     checks: list[Node]
+    names: frozenset[str]  # of buffers and dimensions: a function's own variables have others
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,13 @@ class _Shared:
     names: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
-        count = self.names.get(name, 0)
-        self.names[name] = count + 1
-        return name if count == 0 else f"{name}_{count}"
+        """A C identifier that nothing else in the module has."""
+        name = stem = identifier(name)
+        while name in self.names:
+            self.names[stem] += 1
+            name = f"{stem}_{self.names[stem] - 1}"
+        self.names[name] = 1
+        return name
 
 
 def lower(program: Program, target: Target, options: Options | None = None) -> Module:
@@ -97,13 +103,16 @@ def lower(program: Program, target: Target, options: Options | None = None) -> M
 
 def _lower(program: Program, target: Target, options: Options, deferred: bool) -> tuple[Module, bool]:
     shared = _Shared(target, options)
-    inputs = {n: Buf(_identifier(shared, n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
-    variables = {n: Buf(_identifier(shared, n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
+    arguments = (*program.inputs, *program.variables, *program.outputs)
+    shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
+    inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
+    variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
     separated = _separate(program)
     outputs = {
-        n: Buf(_identifier(shared, f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
+        n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
     }
+    shared.names.setdefault(program.name, 1)  # a file has tables beside functions
     scope = Scope(shared, {**inputs, **variables}, outputs, {u: variables[v] for v, u in separated.updates},
                   deferred)
     steps = scope.run(separated.roots)
@@ -122,25 +131,9 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     module = Module(
         program.name, target, program, list(inputs.values()), list(variables.values()),
         [outputs[n] for n in separated.outputs], {variables[v] for v, _ in program.updates}, steps, shared.kernels,
-        list(shared.tiles.values()), layout, checks,
+        list(shared.tiles.values()), layout, checks, frozenset(shared.names),
     )
     return module, deferred or last_check < first_write
-
-
-def _identifier(shared: _Shared, name: str) -> str:
-    """A C identifier that says what the user calls the array."""
-    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "v"
-    if text[0].isdigit():
-        text = "v" + text
-    return shared.unique(text if text not in _RESERVED else text + "_")
-
-
-LINE = 64  # bytes of a cache line
-_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while args context "
-    "workspace begin end worker scratch chunk row task self main".split()
-)
 
 
 def _separate(program: Program) -> Program:

@@ -1,0 +1,346 @@
+/* c[4, 16] = a[4, depth] @ b[depth, 16] */
+static void tile_4x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0, a3_0;
+  c0_0 = f32x8_splat(0.0f);
+  c0_1 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c1_1 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c2_1 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c3_1 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 16);
+    b0 = x_1;
+    const f32x8 x_2 = f32x8_load(b + k * 16 + 8);
+    b1 = x_2;
+    const float c_3 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_3);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_4 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_4);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_5 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_5);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_6 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_6);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + 16, c1_0);
+  f32x8_store(c + 24, c1_1);
+  f32x8_store(c + 32, c2_0);
+  f32x8_store(c + 40, c2_1);
+  f32x8_store(c + 48, c3_0);
+  f32x8_store(c + 56, c3_1);
+}
+
+/* c[3, 16] += a[3, depth] @ b[depth, 16] */
+static void tile_add_3x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0;
+  const f32x8 x_1 = f32x8_load(c);
+  c0_0 = x_1;
+  const f32x8 x_2 = f32x8_load(c + 8);
+  c0_1 = x_2;
+  const f32x8 x_3 = f32x8_load(c + 16);
+  c1_0 = x_3;
+  const f32x8 x_4 = f32x8_load(c + 24);
+  c1_1 = x_4;
+  const f32x8 x_5 = f32x8_load(c + 32);
+  c2_0 = x_5;
+  const f32x8 x_6 = f32x8_load(c + 40);
+  c2_1 = x_6;
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_7 = f32x8_load(b + k * 16);
+    b0 = x_7;
+    const f32x8 x_8 = f32x8_load(b + k * 16 + 8);
+    b1 = x_8;
+    const float c_9 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_9);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_10 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_10);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_11 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_11);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + 16, c1_0);
+  f32x8_store(c + 24, c1_1);
+  f32x8_store(c + 32, c2_0);
+  f32x8_store(c + 40, c2_1);
+}
+
+/* c[4, 16] += a[4, depth] @ b[depth, 16] */
+static void tile_add_4x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0, a3_0;
+  const f32x8 x_1 = f32x8_load(c);
+  c0_0 = x_1;
+  const f32x8 x_2 = f32x8_load(c + 8);
+  c0_1 = x_2;
+  const f32x8 x_3 = f32x8_load(c + 16);
+  c1_0 = x_3;
+  const f32x8 x_4 = f32x8_load(c + 24);
+  c1_1 = x_4;
+  const f32x8 x_5 = f32x8_load(c + 32);
+  c2_0 = x_5;
+  const f32x8 x_6 = f32x8_load(c + 40);
+  c2_1 = x_6;
+  const f32x8 x_7 = f32x8_load(c + 48);
+  c3_0 = x_7;
+  const f32x8 x_8 = f32x8_load(c + 56);
+  c3_1 = x_8;
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_9 = f32x8_load(b + k * 16);
+    b0 = x_9;
+    const f32x8 x_10 = f32x8_load(b + k * 16 + 8);
+    b1 = x_10;
+    const float c_11 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_11);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_12 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_12);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_13 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_13);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_14 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_14);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + 16, c1_0);
+  f32x8_store(c + 24, c1_1);
+  f32x8_store(c + 32, c2_0);
+  f32x8_store(c + 40, c2_1);
+  f32x8_store(c + 48, c3_0);
+  f32x8_store(c + 56, c3_1);
+}
+
+/* out0[2, 4, 5, 4], where[2, 4, 5, 4] from x[2, 3, 9, 8], w[4, 3, 3, 3] */
+KERNEL static void k0_matmul_relu_where(const float *restrict x_, const float *restrict w_, float *restrict out0_, float *restrict where_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[27 * 16];
+  ADJOINT_ALIGNED float tile[4 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k0 = 0; k0 < 3; k0++) {
+      for (int64_t k1 = 0; k1 < 3; k1++) {
+        for (int64_t k2 = 0; k2 < 3; k2++) {
+          for (int64_t z = 0; z < 16; z += 8) {
+            f32x8_store(panel + k0 * 144 + k1 * 48 + k2 * 16 + z, f32x8_splat(0.0f));
+          }
+          const int64_t stop_1 = i64_min(16, 20 - (chunk % 2) * 16);
+          int64_t j = 0;
+          for (; j + 8 <= stop_1; j += 8) {
+            float lane_2[8] = {0};
+            for (int64_t l_3 = 0; l_3 < 8; l_3++)
+              lane_2[l_3] = ((chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1 < 9 && (k2 + ((j + l_3) % 4) * 2 - 1) >= 0 && k2 + ((j + l_3) % 4) * 2 - 1 < 8 ? x_[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_3) / 4) * 16 + ((j + l_3) % 4) * 2 - 9] : 0.0f;
+            const f32x8 x_4 = f32x8_load(lane_2);
+            f32x8_store(panel + k0 * 144 + k1 * 48 + k2 * 16 + j, x_4);
+          }
+          if (j < stop_1) {
+            const int64_t left_5 = stop_1 - j;
+            float lane_6[8] = {0};
+            for (int64_t l_7 = 0; l_7 < left_5; l_7++)
+              lane_6[l_7] = ((chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1 < 9 && (k2 + ((j + l_7) % 4) * 2 - 1) >= 0 && k2 + ((j + l_7) % 4) * 2 - 1 < 8 ? x_[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_7) / 4) * 16 + ((j + l_7) % 4) * 2 - 9] : 0.0f;
+            const f32x8 x_8 = f32x8_load(lane_6);
+            f32x8_store_n(panel + k0 * 144 + k1 * 48 + k2 * 16 + j, x_8, left_5);
+          }
+        }
+      }
+    }
+    tile_4x16(w_, panel, tile, 27, 27, 1);
+    for (int64_t i = 0; i < 4; i++) {
+      const int64_t stop_9 = i64_min(16, 20 - (chunk % 2) * 16);
+      int64_t j2 = 0;
+      for (; j2 + 8 <= stop_9; j2 += 8) {
+        const f32x8 x_10 = f32x8_load(tile + i * 16 + j2);
+        const f32x8 relu_11 = f32x8_relu(x_10);
+        const f32x8 select_12 = f32x8_select_lt(f32x8_splat(0.0f), relu_11, f32x8_mul(relu_11, f32x8_splat(2.0f)), f32x8_splat(0.0f));
+        f32x8_store(out0_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_11);
+        f32x8_store(where_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_12);
+      }
+      if (j2 < stop_9) {
+        const int64_t left_13 = stop_9 - j2;
+        const f32x8 x_14 = f32x8_load_n(tile + i * 16 + j2, left_13);
+        const f32x8 relu_15 = f32x8_relu(x_14);
+        const f32x8 select_16 = f32x8_select_lt(f32x8_splat(0.0f), relu_15, f32x8_mul(relu_15, f32x8_splat(2.0f)), f32x8_splat(0.0f));
+        f32x8_store_n(out0_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_15, left_13);
+        f32x8_store_n(where_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_16, left_13);
+      }
+    }
+  }
+}
+
+/* out1[2, 3, 9, 8] from where[2, 4, 5, 4], w[4, 3, 3, 3] */
+KERNEL static void k1_matmul(const float *restrict where_, const float *restrict w_, float *restrict out1_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[9 * 16];
+  ADJOINT_ALIGNED float tile[3 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t i = 0; i < 3; i++) {
+      for (int64_t j = 0; j < 16; j += 8) {
+        f32x8_store(tile + i * 16 + j, f32x8_splat(0.0f));
+      }
+    }
+    for (int64_t o0 = 0; o0 < 4; o0++) {
+      for (int64_t k0 = 0; k0 < 3; k0++) {
+        for (int64_t k1 = 0; k1 < 3; k1++) {
+          for (int64_t z = 0; z < 16; z += 8) {
+            f32x8_store(panel + k0 * 48 + k1 * 16 + z, f32x8_splat(0.0f));
+          }
+          const int64_t stop_1 = i64_min(16, 72 - (chunk % 5) * 16);
+          int64_t j2 = 0;
+          for (; j2 + 8 <= stop_1; j2 += 8) {
+            float lane_2[8] = {0};
+            for (int64_t l_3 = 0; l_3 < 8; l_3++)
+              lane_2[l_3] = ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0 < 9 && (((j2 + l_3) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_3) % 8) + 1 - k1) >= 0 && ((j2 + l_3) % 8) + 1 - k1 < 7 ? where_[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_3) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_3) % 8) + 1 - k1) / 2)] : 0.0f;
+            const f32x8 x_4 = f32x8_load(lane_2);
+            f32x8_store(panel + k0 * 48 + k1 * 16 + j2, x_4);
+          }
+          if (j2 < stop_1) {
+            const int64_t left_5 = stop_1 - j2;
+            float lane_6[8] = {0};
+            for (int64_t l_7 = 0; l_7 < left_5; l_7++)
+              lane_6[l_7] = ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0 < 9 && (((j2 + l_7) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_7) % 8) + 1 - k1) >= 0 && ((j2 + l_7) % 8) + 1 - k1 < 7 ? where_[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_7) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_7) % 8) + 1 - k1) / 2)] : 0.0f;
+            const f32x8 x_8 = f32x8_load(lane_6);
+            f32x8_store_n(panel + k0 * 48 + k1 * 16 + j2, x_8, left_5);
+          }
+        }
+      }
+      tile_add_3x16(w_ + o0 * 27, panel, tile, 9, 9, 1);
+    }
+    for (int64_t i2 = 0; i2 < 3; i2++) {
+      const int64_t stop_9 = i64_min(16, 72 - (chunk % 5) * 16);
+      int64_t j3 = 0;
+      for (; j3 + 8 <= stop_9; j3 += 8) {
+        const f32x8 x_10 = f32x8_load(tile + i2 * 16 + j3);
+        f32x8_store(out1_ + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_10);
+      }
+      if (j3 < stop_9) {
+        const int64_t left_11 = stop_9 - j3;
+        const f32x8 x_12 = f32x8_load_n(tile + i2 * 16 + j3, left_11);
+        f32x8_store_n(out1_ + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_12, left_11);
+      }
+    }
+  }
+}
+
+/* out2[4, 3, 3, 3] from x[2, 3, 9, 8], where[2, 4, 5, 4] */
+KERNEL static void k2_matmul(const float *restrict x_, const float *restrict where_, float *restrict out2_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[20 * 16];
+  ADJOINT_ALIGNED float tile[4 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t i = 0; i < 4; i++) {
+      for (int64_t j = 0; j < 16; j += 8) {
+        f32x8_store(tile + i * 16 + j, f32x8_splat(0.0f));
+      }
+    }
+    for (int64_t o0 = 0; o0 < 2; o0++) {
+      for (int64_t k0 = 0; k0 < 5; k0++) {
+        for (int64_t k1 = 0; k1 < 4; k1++) {
+          for (int64_t z = 0; z < 16; z += 8) {
+            f32x8_store(panel + k0 * 64 + k1 * 16 + z, f32x8_splat(0.0f));
+          }
+          const int64_t stop_1 = i64_min(16, 27 - chunk * 16);
+          int64_t j2 = 0;
+          for (; j2 + 8 <= stop_1; j2 += 8) {
+            float lane_2[8] = {0};
+            for (int64_t l_3 = 0; l_3 < 8; l_3++)
+              lane_2[l_3] = (k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1 < 8 ? x_[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_3) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_3) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_3) % 3) - 9] : 0.0f;
+            const f32x8 x_4 = f32x8_load(lane_2);
+            f32x8_store(panel + k0 * 64 + k1 * 16 + j2, x_4);
+          }
+          if (j2 < stop_1) {
+            const int64_t left_5 = stop_1 - j2;
+            float lane_6[8] = {0};
+            for (int64_t l_7 = 0; l_7 < left_5; l_7++)
+              lane_6[l_7] = (k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1 < 8 ? x_[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_7) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_7) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_7) % 3) - 9] : 0.0f;
+            const f32x8 x_8 = f32x8_load(lane_6);
+            f32x8_store_n(panel + k0 * 64 + k1 * 16 + j2, x_8, left_5);
+          }
+        }
+      }
+      tile_add_4x16(where_ + o0 * 80, panel, tile, 20, 20, 1);
+    }
+    for (int64_t i2 = 0; i2 < 4; i2++) {
+      const int64_t stop_9 = i64_min(16, 27 - chunk * 16);
+      int64_t j3 = 0;
+      for (; j3 + 8 <= stop_9; j3 += 8) {
+        const f32x8 x_10 = f32x8_load(tile + i2 * 16 + j3);
+        f32x8_store(out2_ + chunk * 16 + i2 * 27 + j3, x_10);
+      }
+      if (j3 < stop_9) {
+        const int64_t left_11 = stop_9 - j3;
+        const f32x8 x_12 = f32x8_load_n(tile + i2 * 16 + j3, left_11);
+        f32x8_store_n(out2_ + chunk * 16 + i2 * 27 + j3, x_12, left_11);
+      }
+    }
+  }
+}
+
+#define PROFILED(kernel, call) \
+  do { \
+    if (context->clock) { \
+      const uint64_t start = context->clock(); \
+      call; \
+      context->counters[2 * (kernel)] += 1; \
+      context->counters[2 * (kernel) + 1] += context->clock() - start; \
+    } else { \
+      call; \
+    } \
+  } while (0)
+
+int32_t convolution(const convolution_args *args, void *workspace, adjoint_context *context)
+{
+  adjoint_context serial = {0};
+  char *const arena = workspace;
+  float *const where = (float *)(void *)(arena + 0); /* [2, 4, 5, 4] */
+
+  (void)args;
+  (void)workspace;
+  if (!context) context = &serial;
+  context->status = ADJOINT_OK;
+  PROFILED(0, k0_matmul_relu_where(args->x, args->w, args->out0, where, 0, 4));
+  PROFILED(1, k1_matmul(where, args->w, args->out1, 0, 10));
+  PROFILED(2, k2_matmul(args->x, where, args->out2, 0, 2));
+  return ADJOINT_OK;
+}
+
+uint64_t convolution_workspace(const convolution_args *args)
+{
+  (void)args;
+  return (uint64_t)(640);
+}
+
+const char *convolution_describe(void)
+{
+  return "{\"name\": \"convolution\", \"abi\": 1, \"target\": \"x86-64-v3\", \"arguments\": [{\"name\": \"x\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [2, 3, 9, 8]}, {\"name\": \"w\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [4, 3, 3, 3]}, {\"name\": \"out0\", \"role\": \"output\", \"dtype\": \"float32\", \"shape\": [2, 4, 5, 4]}, {\"name\": \"out1\", \"role\": \"output\", \"dty"
+    "pe\": \"float32\", \"shape\": [2, 3, 9, 8]}, {\"name\": \"out2\", \"role\": \"output\", \"dtype\": \"float32\", \"shape\": [4, 3, 3, 3]}]}";
+}

@@ -1,0 +1,518 @@
+/* c[4, 16] = a[4, depth] @ b[depth, 16] */
+static void tile_4x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0, a3_0;
+  c0_0 = f32x8_splat(0.0f);
+  c0_1 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c1_1 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c2_1 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c3_1 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 16);
+    b0 = x_1;
+    const f32x8 x_2 = f32x8_load(b + k * 16 + 8);
+    b1 = x_2;
+    const float c_3 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_3);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_4 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_4);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_5 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_5);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_6 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_6);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + 16, c1_0);
+  f32x8_store(c + 24, c1_1);
+  f32x8_store(c + 32, c2_0);
+  f32x8_store(c + 40, c2_1);
+  f32x8_store(c + 48, c3_0);
+  f32x8_store(c + 56, c3_1);
+}
+
+/* c[8, 8] = a[8, depth] @ b[depth, 8] */
+static void tile_8x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0;
+  f32x8 b0;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0, a6_0, a7_0;
+  c0_0 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
+  c6_0 = f32x8_splat(0.0f);
+  c7_0 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 8);
+    b0 = x_1;
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_2);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_3);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_4);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_5);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    const float c_6 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_6);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    const float c_7 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_7);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    const float c_8 = a[k * depth_stride + (row_stride * 6)];
+    a6_0 = f32x8_splat(c_8);
+    c6_0 = f32x8_fma(a6_0, b0, c6_0);
+    const float c_9 = a[k * depth_stride + (row_stride * 7)];
+    a7_0 = f32x8_splat(c_9);
+    c7_0 = f32x8_fma(a7_0, b0, c7_0);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c1_0);
+  f32x8_store(c + 16, c2_0);
+  f32x8_store(c + 24, c3_0);
+  f32x8_store(c + 32, c4_0);
+  f32x8_store(c + 40, c5_0);
+  f32x8_store(c + 48, c6_0);
+  f32x8_store(c + 56, c7_0);
+}
+
+/* c[6, 16] = a[6, depth] @ b[depth, 16] */
+static void tile_6x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1, c4_0, c4_1, c5_0, c5_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0;
+  c0_0 = f32x8_splat(0.0f);
+  c0_1 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c1_1 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c2_1 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c3_1 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c4_1 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
+  c5_1 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 16);
+    b0 = x_1;
+    const f32x8 x_2 = f32x8_load(b + k * 16 + 8);
+    b1 = x_2;
+    const float c_3 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_3);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_4 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_4);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_5 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_5);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_6 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_6);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+    const float c_7 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_7);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    c4_1 = f32x8_fma(a4_0, b1, c4_1);
+    const float c_8 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_8);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    c5_1 = f32x8_fma(a5_0, b1, c5_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + 16, c1_0);
+  f32x8_store(c + 24, c1_1);
+  f32x8_store(c + 32, c2_0);
+  f32x8_store(c + 40, c2_1);
+  f32x8_store(c + 48, c3_0);
+  f32x8_store(c + 56, c3_1);
+  f32x8_store(c + 64, c4_0);
+  f32x8_store(c + 72, c4_1);
+  f32x8_store(c + 80, c5_0);
+  f32x8_store(c + 88, c5_1);
+}
+
+/* c[7, 8] = a[7, depth] @ b[depth, 8] */
+static void tile_7x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0;
+  f32x8 b0;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0, a6_0;
+  c0_0 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
+  c6_0 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 8);
+    b0 = x_1;
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_2);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_3);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_4);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_5);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    const float c_6 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_6);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    const float c_7 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_7);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    const float c_8 = a[k * depth_stride + (row_stride * 6)];
+    a6_0 = f32x8_splat(c_8);
+    c6_0 = f32x8_fma(a6_0, b0, c6_0);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c1_0);
+  f32x8_store(c + 16, c2_0);
+  f32x8_store(c + 24, c3_0);
+  f32x8_store(c + 32, c4_0);
+  f32x8_store(c + 40, c5_0);
+  f32x8_store(c + 48, c6_0);
+}
+
+/* c[1, 8] = a[1, depth] @ b[depth, 8] */
+static void tile_1x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+{
+  (void)row_stride;
+  f32x8 c0_0;
+  f32x8 b0;
+  f32x8 a0_0;
+  c0_0 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * 8);
+    b0 = x_1;
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_2);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+  }
+  f32x8_store(c, c0_0);
+}
+
+/* relu[16, 20] from w1[12, 20], x[16, 12] */
+KERNEL static void k0_matmul_relu(const float *restrict w1_, const float *restrict x_, float *restrict relu_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[12 * 16];
+  ADJOINT_ALIGNED float tile[4 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k = 0; k < 12; k++) {
+      for (int64_t z = 0; z < 16; z += 8) {
+        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
+      }
+      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
+      int64_t j = 0;
+      for (; j + 8 <= stop_1; j += 8) {
+        const f32x8 x_2 = f32x8_load(w1_ + chunk * 16 + k * 20 + j);
+        f32x8_store(panel + k * 16 + j, x_2);
+      }
+      if (j < stop_1) {
+        const int64_t left_3 = stop_1 - j;
+        const f32x8 x_4 = f32x8_load_n(w1_ + chunk * 16 + k * 20 + j, left_3);
+        f32x8_store_n(panel + k * 16 + j, x_4, left_3);
+      }
+    }
+    for (int64_t r = 0; r < 4; r++) {
+      tile_4x16(x_ + r * 48, panel, tile, 12, 12, 1);
+      for (int64_t i = 0; i < 4; i++) {
+        const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
+        int64_t j2 = 0;
+        for (; j2 + 8 <= stop_5; j2 += 8) {
+          const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
+          f32x8_store(relu_ + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_6));
+        }
+        if (j2 < stop_5) {
+          const int64_t left_7 = stop_5 - j2;
+          const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
+          f32x8_store_n(relu_ + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_8), left_7);
+        }
+      }
+    }
+  }
+}
+
+/* product[16, 5] from w2[20, 5], relu[16, 20] */
+KERNEL static void k1_matmul(const float *restrict w2_, const float *restrict relu_, float *restrict product_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[20 * 8];
+  ADJOINT_ALIGNED float tile[8 * 8];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k = 0; k < 20; k++) {
+      f32x8_store(panel + k * 8, f32x8_splat(0.0f));
+      const f32x8 x_1 = f32x8_load_n(w2_ + k * 5, 5);
+      f32x8_store_n(panel + k * 8, x_1, 5);
+    }
+    for (int64_t r = 0; r < 2; r++) {
+      tile_8x8(relu_ + r * 160, panel, tile, 20, 20, 1);
+      for (int64_t i = 0; i < 8; i++) {
+        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        f32x8_store_n(product_ + r * 40 + i * 5, x_2, 5);
+      }
+    }
+  }
+}
+
+/* fma[16, 5], total[] from t[16], product[16, 5] */
+KERNEL static void k2_check_index_max_subtract(const int64_t *restrict t_, const float *restrict product_, float *restrict fma_, float *restrict total_, adjoint_context *context, int64_t begin, int64_t end)
+{
+  (void)begin;
+  (void)end;
+  float acc0;
+  int64_t v1;
+  f32x8 acc2;
+  float v3;
+  f32x4 acc4;
+  float v5;
+  f32x4 acc6;
+  float v7;
+  float v8;
+  ADJOINT_ALIGNED float row0[5];
+  acc0 = 0.0f;
+  for (int64_t row = 0; row < 16; row++) {
+    v1 = adjoint_index(context, t_[row], 5, 0);
+    acc2 = f32x8_splat(-INFINITY);
+    const f32x8 x_1 = f32x8_load_n(product_ + row * 5, 5);
+    acc2 = f32x8_max(acc2, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat(-INFINITY)));
+    v3 = f32x8_hmax(acc2);
+    acc4 = f32x4_splat(0.0f);
+    acc6 = f32x4_splat(0.0f);
+    const float c_2 = (v3 == -INFINITY) ? 0.0f : v3;
+    const f32x4 x_3 = f32x4_load(product_ + row * 5);
+    const f32x4 sub_4 = f32x4_sub(x_3, f32x4_splat(c_2));
+    const f32x4 exp_5 = f32x4_exp(sub_4);
+    const m64x4 eq_6 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
+    const f32x4 select_7 = f32x4_select(m32x4_cvt_m64(eq_6), sub_4, f32x4_splat(0.0f));
+    f32x4_store(row0, exp_5);
+    acc4 = f32x4_add(acc4, exp_5);
+    acc6 = f32x4_add(acc6, select_7);
+    const f32x4 x_8 = f32x4_load_n(product_ + row * 5 + 4, 1);
+    const f32x4 sub_9 = f32x4_sub(x_8, f32x4_splat(c_2));
+    const f32x4 exp_10 = f32x4_exp(sub_9);
+    const m64x4 eq_11 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
+    const f32x4 select_12 = f32x4_select(m32x4_cvt_m64(eq_11), sub_9, f32x4_splat(0.0f));
+    f32x4_store_n(row0 + 4, exp_10, 1);
+    acc4 = f32x4_add(acc4, f32x4_select(m32x4_first_n(1), exp_10, f32x4_splat(0.0f)));
+    acc6 = f32x4_add(acc6, f32x4_select(m32x4_first_n(1), select_12, f32x4_splat(0.0f)));
+    v5 = f32x4_hsum(acc4);
+    v7 = f32x4_hsum(acc6);
+    const int eq_13 = v3 == -INFINITY;
+    const float select_14 = eq_13 ? 1.0f : v5;
+    acc0 = acc0 + (f32_log(select_14) - v7);
+    v8 = eq_13 ? 0.0f : (0.0625f / select_14);
+    const f32x4 x_15 = f32x4_load(row0);
+    const m64x4 eq_16 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
+    const f32x4 select_17 = f32x4_select(m32x4_cvt_m64(eq_16), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store(fma_ + row * 5, f32x4_fma(f32x4_splat(v8), x_15, select_17));
+    const f32x4 x_18 = f32x4_load_n(row0 + 4, 1);
+    const m64x4 eq_19 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
+    const f32x4 select_20 = f32x4_select(m32x4_cvt_m64(eq_19), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store_n(fma_ + row * 5 + 4, f32x4_fma(f32x4_splat(v8), x_18, select_20), 1);
+  }
+  total_[0] = acc0;
+}
+
+/* out[] from total[] */
+KERNEL static void k3_multiply(const float *restrict total_, float *restrict out_, int64_t begin, int64_t end)
+{
+  (void)begin;
+  (void)end;
+  out_[0] = total_[0] * 0.0625f;
+}
+
+/* product_1[16, 20] from w2[20, 5], fma[16, 5] */
+KERNEL static void k4_matmul(const float *restrict w2_, const float *restrict fma_, float *restrict product_1_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[5 * 16];
+  ADJOINT_ALIGNED float tile[4 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k = 0; k < 5; k++) {
+      for (int64_t z = 0; z < 16; z += 8) {
+        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
+      }
+      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
+      int64_t j = 0;
+      for (; j + 8 <= stop_1; j += 8) {
+        const f32x8 x_2 = f32x8_load_s(w2_ + chunk * 80 + k + j * 5, 5);
+        f32x8_store(panel + k * 16 + j, x_2);
+      }
+      if (j < stop_1) {
+        const int64_t left_3 = stop_1 - j;
+        const f32x8 x_4 = f32x8_load_sn(w2_ + chunk * 80 + k + j * 5, 5, left_3);
+        f32x8_store_n(panel + k * 16 + j, x_4, left_3);
+      }
+    }
+    for (int64_t r = 0; r < 4; r++) {
+      tile_4x16(fma_ + r * 20, panel, tile, 5, 5, 1);
+      for (int64_t i = 0; i < 4; i++) {
+        const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
+        int64_t j2 = 0;
+        for (; j2 + 8 <= stop_5; j2 += 8) {
+          const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
+          f32x8_store(product_1_ + chunk * 16 + r * 80 + i * 20 + j2, x_6);
+        }
+        if (j2 < stop_5) {
+          const int64_t left_7 = stop_5 - j2;
+          const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
+          f32x8_store_n(product_1_ + chunk * 16 + r * 80 + i * 20 + j2, x_8, left_7);
+        }
+      }
+    }
+  }
+}
+
+/* w1[12, 20] from relu[16, 20], product_1[16, 20], x[16, 12] */
+KERNEL static void k5_matmul_fma(const float *restrict relu_, const float *restrict product_1_, const float *restrict x_, float *restrict w1_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[16 * 16];
+  ADJOINT_ALIGNED float tile[6 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k = 0; k < 16; k++) {
+      for (int64_t z = 0; z < 16; z += 8) {
+        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
+      }
+      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
+      int64_t j = 0;
+      for (; j + 8 <= stop_1; j += 8) {
+        const f32x8 x_2 = f32x8_load(relu_ + chunk * 16 + k * 20 + j);
+        const f32x8 x_3 = f32x8_load(product_1_ + chunk * 16 + k * 20 + j);
+        const f32x8 select_4 = f32x8_select_lt(f32x8_splat(0.0f), x_2, x_3, f32x8_splat(0.0f));
+        f32x8_store(panel + k * 16 + j, select_4);
+      }
+      if (j < stop_1) {
+        const int64_t left_5 = stop_1 - j;
+        const f32x8 x_6 = f32x8_load_n(relu_ + chunk * 16 + k * 20 + j, left_5);
+        const f32x8 x_7 = f32x8_load_n(product_1_ + chunk * 16 + k * 20 + j, left_5);
+        const f32x8 select_8 = f32x8_select_lt(f32x8_splat(0.0f), x_6, x_7, f32x8_splat(0.0f));
+        f32x8_store_n(panel + k * 16 + j, select_8, left_5);
+      }
+    }
+    for (int64_t r = 0; r < 2; r++) {
+      tile_6x16(x_ + r * 6, panel, tile, 16, 1, 12);
+      for (int64_t i = 0; i < 6; i++) {
+        const int64_t stop_9 = i64_min(16, 20 - chunk * 16);
+        int64_t j2 = 0;
+        for (; j2 + 8 <= stop_9; j2 += 8) {
+          const f32x8 x_10 = f32x8_load(tile + i * 16 + j2);
+          const f32x8 x_11 = f32x8_load(w1_ + chunk * 16 + r * 120 + i * 20 + j2);
+          f32x8_store(w1_ + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_10, f32x8_splat((-0.1f)), x_11));
+        }
+        if (j2 < stop_9) {
+          const int64_t left_12 = stop_9 - j2;
+          const f32x8 x_13 = f32x8_load_n(tile + i * 16 + j2, left_12);
+          const f32x8 x_14 = f32x8_load_n(w1_ + chunk * 16 + r * 120 + i * 20 + j2, left_12);
+          f32x8_store_n(w1_ + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_13, f32x8_splat((-0.1f)), x_14), left_12);
+        }
+      }
+    }
+  }
+}
+
+/* w2[20, 5] from fma[16, 5], relu[16, 20] */
+KERNEL static void k6_matmul_fma(const float *restrict fma_, const float *restrict relu_, float *restrict w2_, int64_t begin, int64_t end)
+{
+  ADJOINT_ALIGNED float panel[16 * 8];
+  ADJOINT_ALIGNED float tile[7 * 8];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k = 0; k < 16; k++) {
+      f32x8_store(panel + k * 8, f32x8_splat(0.0f));
+      const f32x8 x_1 = f32x8_load_n(fma_ + k * 5, 5);
+      f32x8_store_n(panel + k * 8, x_1, 5);
+    }
+    for (int64_t r = 0; r < 2; r++) {
+      tile_7x8(relu_ + r * 7, panel, tile, 16, 1, 20);
+      for (int64_t i = 0; i < 7; i++) {
+        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        const f32x8 x_3 = f32x8_load_n(w2_ + r * 35 + i * 5, 5);
+        f32x8_store_n(w2_ + r * 35 + i * 5, f32x8_fma(x_2, f32x8_splat((-0.1f)), x_3), 5);
+      }
+    }
+    for (int64_t rest = 14; rest < 20; rest++) {
+      tile_1x8(relu_ + rest, panel, tile, 16, 1, 20);
+      const f32x8 x_4 = f32x8_load_n(tile, 5);
+      const f32x8 x_5 = f32x8_load_n(w2_ + rest * 5, 5);
+      f32x8_store_n(w2_ + rest * 5, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
+    }
+  }
+}
+
+#define PROFILED(kernel, call) \
+  do { \
+    if (context->clock) { \
+      const uint64_t start = context->clock(); \
+      call; \
+      context->counters[2 * (kernel)] += 1; \
+      context->counters[2 * (kernel) + 1] += context->clock() - start; \
+    } else { \
+      call; \
+    } \
+  } while (0)
+
+int32_t mlp(const mlp_args *args, void *workspace, adjoint_context *context)
+{
+  adjoint_context serial = {0};
+  char *const arena = workspace;
+  float *const fma = (float *)(void *)(arena + 2560); /* [16, 5] */
+  float *const product = (float *)(void *)(arena + 1280); /* [16, 5] */
+  float *const product_1 = (float *)(void *)(arena + 1280); /* [16, 20] */
+  float *const relu = (float *)(void *)(arena + 0); /* [16, 20] */
+  float *const total = (float *)(void *)(arena + 1600); /* [] */
+
+  (void)args;
+  (void)workspace;
+  if (!context) context = &serial;
+  context->status = ADJOINT_OK;
+  PROFILED(0, k0_matmul_relu(args->w1, args->x, relu, 0, 2));
+  PROFILED(1, k1_matmul(args->w2, relu, product, 0, 1));
+  PROFILED(2, k2_check_index_max_subtract(args->t, product, fma, total, context, 0, 1));
+  if (context->status) return context->status;
+  PROFILED(3, k3_multiply(total, args->out, 0, 1));
+  PROFILED(4, k4_matmul(args->w2, fma, product_1, 0, 2));
+  PROFILED(5, k5_matmul_fma(relu, product_1, args->x, args->w1, 0, 2));
+  PROFILED(6, k6_matmul_fma(fma, relu, args->w2, 0, 1));
+  return ADJOINT_OK;
+}
+
+uint64_t mlp_workspace(const mlp_args *args)
+{
+  (void)args;
+  return (uint64_t)(2880);
+}
+
+const char *mlp_describe(void)
+{
+  return "{\"name\": \"mlp\", \"abi\": 1, \"target\": \"x86-64-v3\", \"arguments\": [{\"name\": \"x\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [16, 12]}, {\"name\": \"t\", \"role\": \"input\", \"dtype\": \"int64\", \"shape\": [16]}, {\"name\": \"w1\", \"role\": \"variable\", \"dtype\": \"float32\", \"shape\": [12, 20]}, {\"name\": \"w2\", \"role\": \"variable\", \"dtype\": \"float32\", \"sha"
+    "pe\": [20, 5]}, {\"name\": \"out\", \"role\": \"output\", \"dtype\": \"float32\", \"shape\": []}]}";
+}
