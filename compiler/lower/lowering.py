@@ -39,6 +39,9 @@ from .scatter import scatter_kernel
 from .stages import Stage, choose_kept, make_stage
 
 
+LINE = 64  # bytes of a cache line
+
+
 @dataclass(eq=False, slots=True)
 class Module:
     """Everything that code generation needs. `args` are inputs, variables and outputs, in the order of the slots."""
