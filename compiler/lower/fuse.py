@@ -15,7 +15,7 @@ from ..graph import sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .stages import Stage
+from .stages import Stage, in_chunks
 
 STATEMENTS = 200  # operations of a kernel: compile time grows faster than linearly beyond
 SMALL = 16384  # element operations below which parallelism does not matter
@@ -53,7 +53,7 @@ class Classes:
 class Group:
     """Stages that become one kernel. `number` is the position in the order of execution."""
 
-    kind: str  # "row" | "tile" | "scatter" | "loop"
+    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)
@@ -95,6 +95,8 @@ class Fuser:
             if stage in self.tiled
             else {"scatter": "scatter", "control": "loop"}.get(stage.node.op.kind, "row")
         )
+        if stage.node.op.name == "check_index":
+            kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
         needed |= {self.group_of[p].root() for p in self._operands(stage)}
         if kind == "row":
@@ -139,6 +141,8 @@ class Fuser:
             return False
         find = self.classes.find
         inside = [(p, at) for p, at in self.producers(stage) if self.group_of[p].root() is home]
+        if any(in_chunks(p) for p, _ in inside):
+            return False
         mark = len(self.classes.log)
         for producer, at in inside:
             for axis, i in zip(producer.axes, at, strict=True):
@@ -160,6 +164,9 @@ class Fuser:
         if not self._suits(home, stage, own, frame):
             self.classes.undo(mark)
             return False
+        if not self._keeps_rows([*home.stages, stage], frame):
+            self.classes.undo(mark)
+            return False
         home.stages.append(stage)
         home.frame = frame
         home.ops += stage.ops + 1
@@ -169,6 +176,11 @@ class Fuser:
         home.needs.discard(home)
         self._note_reads(home, stage)
         return True
+
+    def _keeps_rows(self, members: Sequence[Stage], frame: Sequence[IVar]) -> bool:
+        """Whether the rows of every sum in chunks stay shared, so that its order is what its shape says."""
+        find = self.classes.find
+        return all(find(v) in frame for s in members if in_chunks(s) for v in s.reduce if v.extent != 1)
 
     def _identify(self, stage: Stage, axis: IVar, v: IVar | None) -> None:
         """Puts a new stage's variable into the class of an axis, unless it is in one or the stage has that class."""
@@ -213,7 +225,9 @@ class Fuser:
         small = home.work + other.work <= SMALL
         least = min(_count(home.frame), _count(other.frame), PARALLEL)
         scalars = all(not s.loop_axes for s in members)
-        if not scalars and (not frame or not (small or _count(frame) >= least)):
+        if not scalars and (
+            not frame or not self._keeps_rows(members, frame) or not (small or _count(frame) >= least)
+        ):
             self.classes.undo(mark)
             return False
         home.stages, home.frame = members, frame

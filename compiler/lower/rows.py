@@ -7,6 +7,7 @@ are combined by a stage of a later kernel, in the order of the chunks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -36,10 +37,9 @@ from .ir import (
     Store,
     expressions,
 )
-from .stages import Stage
+from .stages import Stage, in_chunks, rows_in_chunk
 
-GRAIN = 65536  # flops that make a chunk worth handing to another core
-CHUNKS = 64  # most chunks of a kernel of known size
+SERIAL = 1 << 17  # flops below which one core is as fast as several
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
 
@@ -119,7 +119,8 @@ class RowScheduler:
                 kept = [c for c in map(self.classes.find, s.axes) if c in frame]
                 reduced = [c for c in map(self.classes.find, s.reduce) if c in frame]
                 if kept and reduced:
-                    frame = [c for c in frame if c not in reduced]
+                    gone = kept if in_chunks(s) else reduced
+                    frame = [c for c in frame if c not in gone]
                     changed = True
         return frame
 
@@ -147,9 +148,9 @@ class RowScheduler:
         if self.flat:
             n = sizes.product(self.group.stages[0].node.shape)
             return IVar("i", n)
-        score: dict[IVar, int] = {}
+        # Every array counts once, by its size: how often a schedule reads it must not turn the lanes around.
+        walks: dict[tuple[object, IVar], int] = {}
         for s in self.group.stages:
-            work = s.work()
             own = (s.node, tuple(index.of(v) for v in s.axes))
             for node, at in [*s.reads, *([own] if self.place.external(s) and s.target is None else [])]:
                 offset = index.linear(at, node.shape)
@@ -157,9 +158,13 @@ class RowScheduler:
                     if v.extent == 1:
                         continue
                     stride = offset.affine_in(v)
-                    gain = work if stride == 1 else 0 if stride == 0 else -work // 2
-                    c = self.classes.find(v)
-                    score[c] = score.get(c, 0) + gain * min(sizes.hint(v.extent), 8)
+                    gain = 2 if stride == 1 else 0 if stride == 0 else -1
+                    key = (node, self.classes.find(v))
+                    walks[key] = min(walks.get(key, 2), gain)
+        score: dict[IVar, int] = {}
+        for (node, c), gain in walks.items():
+            elements = math.prod(max(1, sizes.hint(n)) for n in node.shape)  # type: ignore[attr-defined]
+            score[c] = score.get(c, 0) + gain * elements * min(sizes.hint(c.extent), 8)
         best = max(score.items(), key=lambda item: (item[1], -item[0].order), default=None)
         if best is None or best[1] <= 0 or sizes.hint(best[0].extent) < 2:
             return None
@@ -280,20 +285,17 @@ class RowScheduler:
         return True
 
     def _chunk(self) -> None:
-        work = sum(s.work() for s in self.group.stages)
+        """Rows per chunk, from shapes alone: what else a kernel computes must not change the tree of a sum in it."""
         rows = self.frame_extent
-        per_row = max(1, work // max(1, sizes.hint(rows)))
-        self.rows_per_chunk = max(1, -(-GRAIN // per_row))
-        if any(isinstance(e, Op) and e.name == "check_index" for s in self.group.stages
-               for e in expressions([s.value])):
+        elements = max(
+            math.prod(max(1, sizes.hint(v.extent)) for v in s.loop_axes) for s in self.group.stages
+        )
+        self.rows_per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
+        self.kernel.serial = sum(s.work() for s in self.group.stages) < SERIAL
+        if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
-            self.rows_per_chunk = 0
-        if self.rows_per_chunk == 0:
             self.chunks: Extent = 1
         elif isinstance(rows, int):
-            if -(-rows // self.rows_per_chunk) > CHUNKS:
-                self.rows_per_chunk = -(-rows // CHUNKS)
-            self.rows_per_chunk = min(self.rows_per_chunk, max(rows, 1))
             self.chunks = max(1, -(-rows // self.rows_per_chunk))
         else:
             self.chunks = sizes.ceildiv(rows, self.rows_per_chunk)
@@ -421,7 +423,6 @@ class RowScheduler:
         before: list[Stmt] = []
         after: list[Stmt] = []
         body: list[Stmt] = []
-        light = sum(s.ops for s in nest.stages) <= 10
         for s in nest.stages:
             value = self._expr(s, nest)
             if self._frame_reduced(s):
@@ -441,9 +442,9 @@ class RowScheduler:
         if nest.vec:
             body.extend(self._ahead(body, nest))
         reduces = any(isinstance(b, Reduce) and b.buf.storage == "lanes" for b in body)
-        unroll = 4 if nest.vec and reduces and light and self._long() else 1
-        if unroll == 1 and nest.vec and self._deep(nest):
-            unroll = 2
+        unroll = 4 if nest.vec and reduces and self._long() else 1
+        if not reduces and nest.vec:
+            unroll = self._deep(nest)
         if body:
             before.extend(self._loops(nest.axes, body, nest.vec, unroll))
         return [*before, *after]
@@ -472,13 +473,15 @@ class RowScheduler:
                 found.append(Prefetch(e.buf, tuple(index.substitute(i, following) for i in e.index)))
         return found
 
-    def _deep(self, nest: _Nest) -> bool:
-        """Whether one vector's chain of operations is so long that a second one beside it fills the gaps."""
+    def _deep(self, nest: _Nest) -> int:
+        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
         assert self.vec is not None
         n = self.inner_extent[self.vec].const
-        body = sum(s.cost for s in nest.stages)
-        even = isinstance(n, int) and n % (2 * self.target.vector_bytes // 4) == 0 and self.limit is None
-        return even and 30 <= body <= 150 and sum(s.ops for s in nest.stages) <= 60
+        cost, ops = sum(s.cost for s in nest.stages), sum(s.ops for s in nest.stages)
+        if not isinstance(n, int) or self.limit is not None or not 30 <= cost <= 150 or ops > 60:
+            return 1
+        lanes = self.target.vector_bytes // 4
+        return next((k for k in (4, 2) if n % (k * lanes) == 0), 1)
 
     def _long(self) -> bool:
         assert self.vec is not None
@@ -550,7 +553,8 @@ class RowScheduler:
             order = (*rest, *reduced, self.vec)
             return [*first, *self._loops(order, [Reduce(home, where, combine, value)], True)]
         acc = self._accumulator(s, nest)
-        inner = self._loops(reduced, [Reduce(acc, (), combine, value)], nest.vec, 4 if s.ops <= 10 and nest.vec else 1)
+        unroll = 4 if nest.vec and self._long() else 1
+        inner = self._loops(reduced, [Reduce(acc, (), combine, value)], nest.vec, unroll)
         body: list[Stmt] = [Store(acc, (), zero), *inner, Store(home, where, self._folded(acc, combine))]
         return self._loops(out, body, False)
 

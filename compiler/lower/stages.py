@@ -14,6 +14,7 @@ from ..graph import contraction, index, sizes
 from ..graph.dtypes import is_float
 from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
+from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "stop_gradient"})
@@ -54,6 +55,33 @@ class Stage:
         for v in self.loop_axes:
             total *= sizes.hint(v.extent)
         return total
+
+
+GRAIN = 4096  # elements of a chunk of rows at least
+CHUNKS = 64  # most chunks of a kernel of known size
+
+
+def rows_in_chunk(rows: Extent, per_row: int) -> int:
+    """How many rows of `per_row` elements make a chunk. It follows from shapes alone, for the order in which a sum
+    over rows is taken follows from it: what else a kernel computes must not change that."""
+    count = max(1, -(-GRAIN // max(1, per_row)))
+    if isinstance(rows, int):
+        if -(-rows // count) > CHUNKS:
+            count = -(-rows // CHUNKS)
+        count = min(count, max(rows, 1))
+    return count
+
+
+def in_chunks(stage: Stage) -> bool:
+    """Whether a stage sums the leading axes of an array, over so many rows that chunks of them are summed apart."""
+    node = stage.node
+    if node.op.kind != "reduction" or not stage.axes or stage.combines or stage.combine == "argmax":
+        return False
+    if tuple(node["axes"]) != tuple(range(len(stage.reduce))):
+        return False
+    rows = sizes.product(v.extent for v in stage.reduce)
+    per_row = sizes.hint(sizes.product(v.extent for v in stage.axes))
+    return not isinstance(rows, int) or rows > rows_in_chunk(rows, per_row)
 
 
 class Expander:
