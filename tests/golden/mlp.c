@@ -223,8 +223,24 @@ static void tile_1x8(const float *restrict a, const float *restrict b, float *re
   f32x8_store(c, c0_0);
 }
 
+/* check_index[16] from t[16] */
+KERNEL static void k0_check_index(const int64_t *restrict t_, int64_t *restrict check_index_, adjoint_context *context, int64_t begin, int64_t end)
+{
+  (void)begin;
+  (void)end;
+  for (int64_t j = 0; j < 16; j += 4) {
+    const i64x4 x_1 = i64x4_load(t_ + j);
+    int64_t given_2[4];
+    int64_t lane_3[4] = {0};
+    i64x4_store(given_2, x_1);
+    for (int64_t l_4 = 0; l_4 < 4; l_4++)
+      lane_3[l_4] = adjoint_index(context, given_2[l_4], 5, 0);
+    i64x4_store(check_index_ + j, i64x4_load(lane_3));
+  }
+}
+
 /* relu[16, 20] from w1[12, 20], x[16, 12] */
-KERNEL static void k0_matmul_relu(const float *restrict w1_, const float *restrict x_, float *restrict relu_, int64_t begin, int64_t end)
+KERNEL static void k1_matmul_relu(const float *restrict w1_, const float *restrict x_, float *restrict relu_, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[12 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -265,7 +281,7 @@ KERNEL static void k0_matmul_relu(const float *restrict w1_, const float *restri
 }
 
 /* product[16, 5] from w2[20, 5], relu[16, 20] */
-KERNEL static void k1_matmul(const float *restrict w2_, const float *restrict relu_, float *restrict product_, int64_t begin, int64_t end)
+KERNEL static void k2_matmul(const float *restrict w2_, const float *restrict relu_, float *restrict product_, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[20 * 8];
   ADJOINT_ALIGNED float tile[8 * 8];
@@ -285,67 +301,67 @@ KERNEL static void k1_matmul(const float *restrict w2_, const float *restrict re
   }
 }
 
-/* fma[16, 5], total[] from t[16], product[16, 5] */
-KERNEL static void k2_check_index_max_subtract(const int64_t *restrict t_, const float *restrict product_, float *restrict fma_, float *restrict total_, adjoint_context *context, int64_t begin, int64_t end)
+/* fma[16, 5], total[] from product[16, 5], check_index[16] */
+KERNEL static void k3_max_subtract_exp(const float *restrict product_, const int64_t *restrict check_index_, float *restrict fma_, float *restrict total_, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
   float acc0;
-  int64_t v1;
-  f32x8 acc2;
-  float v3;
-  f32x4 acc4;
-  float v5;
-  f32x4 acc6;
+  f32x8 acc1;
+  float v2;
+  f32x4 acc3;
+  float v4;
+  f32x4 acc5;
+  float v6;
   float v7;
-  float v8;
   ADJOINT_ALIGNED float row0[5];
   acc0 = 0.0f;
   for (int64_t row = 0; row < 16; row++) {
-    v1 = adjoint_index(context, t_[row], 5, 0);
-    acc2 = f32x8_splat(-INFINITY);
+    acc1 = f32x8_splat(-INFINITY);
     const f32x8 x_1 = f32x8_load_n(product_ + row * 5, 5);
-    acc2 = f32x8_max(acc2, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat(-INFINITY)));
-    v3 = f32x8_hmax(acc2);
-    acc4 = f32x4_splat(0.0f);
-    acc6 = f32x4_splat(0.0f);
-    const float c_2 = (v3 == -INFINITY) ? 0.0f : v3;
-    const f32x4 x_3 = f32x4_load(product_ + row * 5);
-    const f32x4 sub_4 = f32x4_sub(x_3, f32x4_splat(c_2));
-    const f32x4 exp_5 = f32x4_exp(sub_4);
-    const m64x4 eq_6 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
-    const f32x4 select_7 = f32x4_select(m32x4_cvt_m64(eq_6), sub_4, f32x4_splat(0.0f));
-    f32x4_store(row0, exp_5);
-    acc4 = f32x4_add(acc4, exp_5);
-    acc6 = f32x4_add(acc6, select_7);
-    const f32x4 x_8 = f32x4_load_n(product_ + row * 5 + 4, 1);
-    const f32x4 sub_9 = f32x4_sub(x_8, f32x4_splat(c_2));
-    const f32x4 exp_10 = f32x4_exp(sub_9);
-    const m64x4 eq_11 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
-    const f32x4 select_12 = f32x4_select(m32x4_cvt_m64(eq_11), sub_9, f32x4_splat(0.0f));
-    f32x4_store_n(row0 + 4, exp_10, 1);
-    acc4 = f32x4_add(acc4, f32x4_select(m32x4_first_n(1), exp_10, f32x4_splat(0.0f)));
-    acc6 = f32x4_add(acc6, f32x4_select(m32x4_first_n(1), select_12, f32x4_splat(0.0f)));
-    v5 = f32x4_hsum(acc4);
-    v7 = f32x4_hsum(acc6);
-    const int eq_13 = v3 == -INFINITY;
-    const float select_14 = eq_13 ? 1.0f : v5;
-    acc0 = acc0 + (f32_log(select_14) - v7);
-    v8 = eq_13 ? 0.0f : (0.0625f / select_14);
-    const f32x4 x_15 = f32x4_load(row0);
-    const m64x4 eq_16 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
-    const f32x4 select_17 = f32x4_select(m32x4_cvt_m64(eq_16), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store(fma_ + row * 5, f32x4_fma(f32x4_splat(v8), x_15, select_17));
-    const f32x4 x_18 = f32x4_load_n(row0 + 4, 1);
-    const m64x4 eq_19 = i64x4_eq(i64x4_splat(v1), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
-    const f32x4 select_20 = f32x4_select(m32x4_cvt_m64(eq_19), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store_n(fma_ + row * 5 + 4, f32x4_fma(f32x4_splat(v8), x_18, select_20), 1);
+    acc1 = f32x8_max(acc1, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat(-INFINITY)));
+    v2 = f32x8_hmax(acc1);
+    acc3 = f32x4_splat(0.0f);
+    acc5 = f32x4_splat(0.0f);
+    const float c_2 = (v2 == -INFINITY) ? 0.0f : v2;
+    const int64_t c_3 = check_index_[row];
+    const f32x4 x_4 = f32x4_load(product_ + row * 5);
+    const f32x4 sub_5 = f32x4_sub(x_4, f32x4_splat(c_2));
+    const f32x4 exp_6 = f32x4_exp(sub_5);
+    const m64x4 eq_7 = i64x4_eq(i64x4_splat(c_3), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
+    const f32x4 select_8 = f32x4_select(m32x4_cvt_m64(eq_7), sub_5, f32x4_splat(0.0f));
+    f32x4_store(row0, exp_6);
+    acc3 = f32x4_add(acc3, exp_6);
+    acc5 = f32x4_add(acc5, select_8);
+    const f32x4 x_9 = f32x4_load_n(product_ + row * 5 + 4, 1);
+    const f32x4 sub_10 = f32x4_sub(x_9, f32x4_splat(c_2));
+    const f32x4 exp_11 = f32x4_exp(sub_10);
+    const m64x4 eq_12 = i64x4_eq(i64x4_splat(c_3), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
+    const f32x4 select_13 = f32x4_select(m32x4_cvt_m64(eq_12), sub_10, f32x4_splat(0.0f));
+    f32x4_store_n(row0 + 4, exp_11, 1);
+    acc3 = f32x4_add(acc3, f32x4_select(m32x4_first_n(1), exp_11, f32x4_splat(0.0f)));
+    acc5 = f32x4_add(acc5, f32x4_select(m32x4_first_n(1), select_13, f32x4_splat(0.0f)));
+    v4 = f32x4_hsum(acc3);
+    v6 = f32x4_hsum(acc5);
+    const int eq_14 = v2 == -INFINITY;
+    const float select_15 = eq_14 ? 1.0f : v4;
+    acc0 = acc0 + (f32_log(select_15) - v6);
+    v7 = eq_14 ? 0.0f : (0.0625f / select_15);
+    const int64_t c_16 = check_index_[row];
+    const f32x4 x_17 = f32x4_load(row0);
+    const m64x4 eq_18 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
+    const f32x4 select_19 = f32x4_select(m32x4_cvt_m64(eq_18), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store(fma_ + row * 5, f32x4_fma(f32x4_splat(v7), x_17, select_19));
+    const f32x4 x_20 = f32x4_load_n(row0 + 4, 1);
+    const m64x4 eq_21 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
+    const f32x4 select_22 = f32x4_select(m32x4_cvt_m64(eq_21), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store_n(fma_ + row * 5 + 4, f32x4_fma(f32x4_splat(v7), x_20, select_22), 1);
   }
   total_[0] = acc0;
 }
 
 /* out[] from total[] */
-KERNEL static void k3_multiply(const float *restrict total_, float *restrict out_, int64_t begin, int64_t end)
+KERNEL static void k4_multiply(const float *restrict total_, float *restrict out_, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
@@ -353,7 +369,7 @@ KERNEL static void k3_multiply(const float *restrict total_, float *restrict out
 }
 
 /* product_1[16, 20] from w2[20, 5], fma[16, 5] */
-KERNEL static void k4_matmul(const float *restrict w2_, const float *restrict fma_, float *restrict product_1_, int64_t begin, int64_t end)
+KERNEL static void k5_matmul(const float *restrict w2_, const float *restrict fma_, float *restrict product_1_, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[5 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -394,7 +410,7 @@ KERNEL static void k4_matmul(const float *restrict w2_, const float *restrict fm
 }
 
 /* w1[12, 20] from relu[16, 20], product_1[16, 20], x[16, 12] */
-KERNEL static void k5_matmul_fma(const float *restrict relu_, const float *restrict product_1_, const float *restrict x_, float *restrict w1_, int64_t begin, int64_t end)
+KERNEL static void k6_matmul_fma(const float *restrict relu_, const float *restrict product_1_, const float *restrict x_, float *restrict w1_, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[16 * 16];
   ADJOINT_ALIGNED float tile[6 * 16];
@@ -441,7 +457,7 @@ KERNEL static void k5_matmul_fma(const float *restrict relu_, const float *restr
 }
 
 /* w2[20, 5] from fma[16, 5], relu[16, 20] */
-KERNEL static void k6_matmul_fma(const float *restrict fma_, const float *restrict relu_, float *restrict w2_, int64_t begin, int64_t end)
+KERNEL static void k7_matmul_fma(const float *restrict fma_, const float *restrict relu_, float *restrict w2_, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[16 * 8];
   ADJOINT_ALIGNED float tile[7 * 8];
@@ -484,24 +500,26 @@ int32_t mlp(const mlp_args *args, void *workspace, adjoint_context *context)
 {
   adjoint_context serial = {0};
   char *const arena = workspace;
+  int64_t *const check_index = (int64_t *)(void *)(arena + 1600); /* [16] */
   float *const fma = (float *)(void *)(arena + 2560); /* [16, 5] */
   float *const product = (float *)(void *)(arena + 1280); /* [16, 5] */
   float *const product_1 = (float *)(void *)(arena + 1280); /* [16, 20] */
   float *const relu = (float *)(void *)(arena + 0); /* [16, 20] */
-  float *const total = (float *)(void *)(arena + 1600); /* [] */
+  float *const total = (float *)(void *)(arena + 1728); /* [] */
 
   (void)args;
   (void)workspace;
   if (!context) context = &serial;
   context->status = ADJOINT_OK;
-  PROFILED(0, k0_matmul_relu(args->w1, args->x, relu, 0, 2));
-  PROFILED(1, k1_matmul(args->w2, relu, product, 0, 1));
-  PROFILED(2, k2_check_index_max_subtract(args->t, product, fma, total, context, 0, 1));
+  PROFILED(0, k0_check_index(args->t, check_index, context, 0, 1));
   if (context->status) return context->status;
-  PROFILED(3, k3_multiply(total, args->out, 0, 1));
-  PROFILED(4, k4_matmul(args->w2, fma, product_1, 0, 2));
-  PROFILED(5, k5_matmul_fma(relu, product_1, args->x, args->w1, 0, 2));
-  PROFILED(6, k6_matmul_fma(fma, relu, args->w2, 0, 1));
+  PROFILED(1, k1_matmul_relu(args->w1, args->x, relu, 0, 2));
+  PROFILED(2, k2_matmul(args->w2, relu, product, 0, 1));
+  PROFILED(3, k3_max_subtract_exp(product, check_index, fma, total, 0, 1));
+  PROFILED(4, k4_multiply(total, args->out, 0, 1));
+  PROFILED(5, k5_matmul(args->w2, fma, product_1, 0, 2));
+  PROFILED(6, k6_matmul_fma(relu, product_1, args->x, args->w1, 0, 2));
+  PROFILED(7, k7_matmul_fma(fma, relu, args->w2, 0, 1));
   return ADJOINT_OK;
 }
 

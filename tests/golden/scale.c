@@ -2,8 +2,8 @@
 KERNEL static void k0_relu(const float *restrict x_, float *restrict out_, int64_t n, int64_t begin, int64_t end)
 {
   for (int64_t chunk = begin; chunk < end; chunk++) {
-    const int64_t stop_1 = i64_min(chunk * 103 + 103, ((n * 5 + 4095) / 4096));
-    for (int64_t row = chunk * 103; row < stop_1; row++) {
+    const int64_t stop_1 = i64_min(chunk * 13 + 13, ((n * 5 + 4095) / 4096));
+    for (int64_t row = chunk * 13; row < stop_1; row++) {
       const int64_t stop_2 = i64_min(4096, (n * 5) - row * 4096);
       int64_t j = 0;
       for (; j + 8 <= stop_2; j += 8) {
@@ -21,25 +21,6 @@ KERNEL static void k0_relu(const float *restrict x_, float *restrict out_, int64
       }
     }
   }
-}
-
-struct k0_relu_task {
-  const float *x;
-  float *out;
-  int64_t n;
-};
-
-static void k0_relu_chunks(const void *task, int64_t begin, int64_t end, int32_t worker)
-{
-  const struct k0_relu_task *t = task;
-  (void)worker;
-  k0_relu(t->x, t->out, t->n, begin, end);
-}
-
-static void run_chunks(adjoint_context *context, adjoint_chunks body, const void *task, int64_t chunks)
-{
-  if (chunks > 1 && context->workers > 1 && context->parallel_for) context->parallel_for(context, body, task, chunks);
-  else body(task, 0, chunks, 0);
 }
 
 #define PROFILED(kernel, call) \
@@ -63,10 +44,7 @@ int32_t scale(const scale_args *args, void *workspace, adjoint_context *context)
   (void)workspace;
   if (!context) context = &serial;
   context->status = ADJOINT_OK;
-  {
-    const struct k0_relu_task task = {args->x, args->out, n};
-    PROFILED(0, run_chunks(context, k0_relu_chunks, &task, ((((n * 5 + 4095) / 4096) + 102) / 103)));
-  }
+  PROFILED(0, k0_relu(args->x, args->out, n, 0, ((((n * 5 + 4095) / 4096) + 12) / 13)));
   return ADJOINT_OK;
 }
 
