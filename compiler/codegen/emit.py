@@ -62,12 +62,19 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
         {"name": name, "abi": ABI, "target": target.name,
          "arguments": [{"name": p.name, "role": p.role, "dtype": p.dtype, "shape": list(p.shape)} for p in params]}
     )
-    body, setup, parallel = entry.lines()
+    parts = entry.parts()
+    parallel = bool(entry.parallel)
+    setup, body = parts[0].setup, parts[0].body
+    if len(parts) == 1:
+        parts = []
+    else:
+        setup = []
+        body = [f"  if ({p.name}(args, workspace, context)) return context->status;" for p in parts]
     workspace = ExprPrinter(Names(), {}).extent(module.layout.total)
     used = sorted({d for d in dims if not isinstance(module.layout.total, int) and
                    d in sizes.dims_of(module.layout.total)}, key=lambda d: d.name)
     entry_text = template("entry.c.j2").render(
-        name=name, parallel=parallel, setup=setup, body=body, workspace=workspace, description=_c_string(description),
+        name=name, parallel=parallel, setup=setup, body=body, parts=parts, workspace=workspace, description=_c_string(description),
         extents=[f"const int64_t {d.name} = args->{d.name};" for d in used],
     )
     units = []

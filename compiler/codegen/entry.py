@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..graph import index, sizes
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
     from .emit import Calls
 
 
+PART = 64  # kernel calls of a function: compilers take more than linear time over longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of the entry: its name when it is a function of its own, declarations, statements."""
+
+    name: str
+    setup: list[str]
+    body: list[str]
+
+
 class EntryPrinter:
     """Prints the body of the entry function of a module."""
 
@@ -32,16 +45,30 @@ class EntryPrinter:
         self.number = {k: n for n, k in enumerate(module.kernels)}
         self.prefix = prefix
 
-    def lines(self) -> tuple[list[str], list[str], bool]:
-        """(statements, declarations that precede them, whether anything runs in chunks)."""
+    def parts(self) -> list[Part]:
+        """The steps as functions of bounded length, called one after another; one part is the entry itself."""
+        steps = self.module.steps
+        size = PART if len(steps) > 2 * PART else max(1, len(steps))
+        found = []
+        for number, start in enumerate(range(0, max(1, len(steps)), size)):
+            self.out = []
+            setup = self.lines(steps[start : start + size])
+            found.append(Part(f"{self.module.name}_part{number}", setup, self.out))
+        return found
+
+    def lines(self, steps: list[Step]) -> list[str]:
+        """Prints statements to `out`; gives the declarations that precede them."""
         args = [*self.module.inputs, *self.module.variables, *self.module.outputs]
         self.pointer: dict[Buf, str] = {b: f"args->{b.name}" for b in args}
         setup = [f"const int64_t {d.name} = args->{d.name};" for d in self.dims]
         layout = self.module.layout
-        if layout.offsets or layout.scratch_stride != 0:
+        touched = self._touched(steps)
+        if touched & layout.offsets.keys() or layout.scratch_stride != 0:
             setup.append("char *const arena = workspace;")
-        moving = self._moving(self.module.steps)
+        moving = self._moving(steps)
         for buf, offset in sorted(layout.offsets.items(), key=lambda item: item[0].name):
+            if buf not in touched:
+                continue
             shape = ", ".join(map(str, buf.shape))
             const = "" if buf in moving else "const "
             setup.append(
@@ -51,11 +78,25 @@ class EntryPrinter:
             self.pointer[buf] = buf.name
         if layout.scratch_stride != 0:
             setup.append(f"char *const scratch = arena + {self.printer.extent(layout.scratch)};")
-        self.steps(self.module.steps, 1)
-        for d in self.dims:
-            if not any(d.name in line for line in [*self.out, *setup[len(self.dims) :]]):
-                self.out.insert(0, f"  (void){d.name};")
-        return self.out, setup, bool(self.parallel)
+        self.steps(steps, 1)
+        for name in [*(d.name for d in self.dims), *(["scratch"] if layout.scratch_stride != 0 else [])]:
+            uses = [*self.out, *(line for line in setup if f"const {name} =" not in line and
+                                 f"int64_t {name} =" not in line)]
+            if not any(name in line for line in uses):
+                self.out.insert(0, f"  (void){name};")
+        return setup
+
+    def _touched(self, steps: list[Step]) -> set[Buf]:
+        """The buffers that steps refer to."""
+        found: set[Buf] = set()
+        for step in steps:
+            if isinstance(step, Run):
+                found.update(self.calls.buffers[step.kernel])
+            else:
+                found |= self._touched(step.steps)
+                found.update(b for carry in step.carries for b in carry)
+                found.update(v.base for v in step.views if v.base is not None)
+        return found
 
     def _moving(self, steps: list[Step]) -> set[Buf]:
         """Carries of loops: their pointers swap."""

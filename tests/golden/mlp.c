@@ -486,13 +486,11 @@ KERNEL static void k7_matmul_fma(const float *restrict fma_, const float *restri
 
 #define PROFILED(kernel, call) \
   do { \
+    const uint64_t start = context->clock ? context->clock() : 0; \
+    call; \
     if (context->clock) { \
-      const uint64_t start = context->clock(); \
-      call; \
       context->counters[2 * (kernel)] += 1; \
       context->counters[2 * (kernel) + 1] += context->clock() - start; \
-    } else { \
-      call; \
     } \
   } while (0)
 
