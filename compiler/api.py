@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -18,10 +18,9 @@ from .graph import sizes
 from .graph.node import Node
 from .graph.program import Program
 from .graph.serial import canonical_key, deserialize_program, serialize_program
-from .graph.storage import Storage
 from .lang.array import Array
-from .lower.names import is_free, is_free_function
 from .lang.lift import as_array
+from .lower.names import is_free, is_free_function
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
 from .version import fingerprint
@@ -29,12 +28,6 @@ from .version import fingerprint
 STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# Names that a C function cannot have, or that a program with a main of its own cannot link.
-_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "main register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
-    "while".split()
-)
 
 
 def compile(
@@ -187,9 +180,9 @@ def _check_dims(program: Program) -> None:
     for node in (*program.inputs, *program.variables, *program.outputs):
         for dim in (d for extent in node.shape for d in sizes.dims_of(extent)):
             if found.setdefault(dim.name, dim) is not dim:
-                raise sizes.ShapeError(f"compile: two dimensions of different bounds are called {dim.name!r}")
+                raise ShapeError(f"compile: two dimensions of different bounds are called {dim.name!r}")
             if not is_free(dim.name):
-                raise sizes.ShapeError(f"compile: a dimension cannot be called {dim.name!r}, which C has a use for")
+                raise ShapeError(f"compile: a dimension cannot be called {dim.name!r}, which C has a use for")
 
 
 def _signature(program: Program, structure: Any) -> Signature:
@@ -342,6 +335,3 @@ def _load(
     data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Any
 ) -> CompiledFunction:
     return _build(deserialize_program(data), structure, threads, target, backend, options)
-
-
-__all__ = ["Callable", "CompiledFunction", "Sequence", "Storage", "compile"]

@@ -59,7 +59,8 @@ def build_library(
     with cache.workdir() as work:
         if len(units) == 1:
             source = _write_source(work, 0, units[0])
-            _run(toolchain, [*flags, *_level(units[0]), *link, "-o", "library.so", source, "-lm"], work, cache, units[0], keys[0])
+            arguments = [*flags, *_level(units[0]), *link, "-o", "library.so", source, "-lm"]
+            _run(toolchain, arguments, work, cache, units[0], keys[0])
             compiled = 1
         else:
             objects, compiled = _objects(units, keys, flags, toolchain, cache, work)

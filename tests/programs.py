@@ -22,7 +22,8 @@ def elementwise() -> Program:
     """A run-time size, transcendental functions, comparisons and masks."""
     x, y = ad.input("x", ("n", 5)), ad.input("y", ("n", 5))
     z = ad.exp(x) * ad.tanh(y) + ad.sigmoid(x) / (ad.abs(y) + 1.0)
-    return _program("elementwise", [x, y], [ad.where(x < y, z, ad.sqrt(ad.abs(x))), x > 0, ad.log(ad.abs(y) + 0.5) ** 2.0])
+    outputs = [ad.where(x < y, z, ad.sqrt(ad.abs(x))), x > 0, ad.log(ad.abs(y) + 0.5) ** 2.0]
+    return _program("elementwise", [x, y], outputs)
 
 
 def rows() -> Program:
@@ -70,7 +71,8 @@ def gather() -> Program:
     table, k = ad.input("table", (9, 6)), ad.input("k", (5,), "int64")
     w = ad.variable(np.ones((9, 6), np.float32), name="w")
     taken = ad.take(table * w, k, axis=0)
-    return _program("gather", [table, k], [taken, ad.flip(taken, axis=1)], {w: w + ad.grad(ad.sum(taken * taken), table)})
+    updates = {w: w + ad.grad(ad.sum(taken * taken), table)}
+    return _program("gather", [table, k], [taken, ad.flip(taken, axis=1)], updates)
 
 
 def wide() -> Program:
@@ -82,7 +84,8 @@ def wide() -> Program:
 def logic() -> Program:
     a, b, u = ad.input("a", (3, 37), "bool"), ad.input("b", (37,), "bool"), ad.input("u", (37,), "uint8")
     both = ad.logical_and(a, b)
-    outputs = [both, ad.sum(a, axis=0), ad.where(b, u, u + 7), ad.concat([a, ad.logical_not(both)], axis=1), u.astype("bool")]
+    joined = ad.concat([a, ad.logical_not(both)], axis=1)
+    outputs = [both, ad.sum(a, axis=0), ad.where(b, u, u + 7), joined, u.astype("bool")]
     return _program("logic", [a, b, u], outputs)
 
 

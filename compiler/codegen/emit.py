@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..artifact import ABI, ABI_HEADER, Artifact, CheckInfo, DimSpec, KernelInfo, Param, Unit
-from ..graph import index, sizes
+from ..graph import sizes
 from ..graph.node import Node
-from ..graph.sizes import Dim, Extent
-from ..lower import memory as plan
+from ..graph.sizes import Dim
 from ..lower.ir import Buf, Kernel
 from ..lower.lowering import Module
 from .entry import EntryPrinter
@@ -49,7 +47,7 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
     groups = _split(calls.functions) if split else [[f for f in calls.functions if not f.kernel.inner]]
     several = len(groups) > 1
     prefix = f"{module.name}_" if several else ""
-    entry = EntryPrinter(module, calls, dims, sites, prefix)
+    entry = EntryPrinter(module, calls, dims, prefix)
     fields = _fields(module, dims)
     params = _params(module, dims, site_numbers)
     name, target = module.name, module.target
@@ -74,7 +72,8 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
     used = sorted({d for d in dims if not isinstance(module.layout.total, int) and
                    d in sizes.dims_of(module.layout.total)}, key=lambda d: d.name)
     entry_text = template("entry.c.j2").render(
-        name=name, parallel=parallel, setup=setup, body=body, parts=parts, workspace=workspace, description=_c_string(description),
+        name=name, parallel=parallel, setup=setup, body=body, parts=parts, workspace=workspace,
+        description=_returned(description),
         extents=[f"const int64_t {d.name} = args->{d.name};" for d in used],
     )
     units = []
@@ -249,6 +248,15 @@ def _safe(text: str) -> str:
     return text.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ")
 
 
+def _returned(text: str) -> str:
+    """Statements that return a text. C99 promises no more than 4095 characters of a literal, joined ones included."""
+    if len(text) < 4000:
+        return f"return {_c_string(text)};"
+    characters = [f"'\\{c}'" if c in "'\\" else f"'{c}'" for c in text]
+    rows = [", ".join(characters[k : k + 20]) for k in range(0, len(text), 20)]
+    return "static const char text[] = {\n    " + ",\n    ".join(rows) + ", 0\n  };\n  return text;"
+
+
 def _c_string(text: str) -> str:
     """A C string literal of any text: what is not printable ASCII is escaped, trigraphs cannot arise."""
     out = []
@@ -260,16 +268,15 @@ def _c_string(text: str) -> str:
             out.append(f"\\{byte:03o}")
         else:
             out.append(c)
-    pieces = ["".join(out)[k : k + 400] for k in range(0, max(1, len("".join(out))), 400)]
-    # A piece must not end inside an escape.
-    joined = "".join(out)
-    pieces, start = [], 0
-    while start < len(joined):
-        end = min(start + 400, len(joined))
-        while end < len(joined) and "\\" in joined[end - 4 : end]:
-            end += 1
-        pieces.append(joined[start:end])
-        start = end
+    # Lines of a readable length. None ends in an escape, which the next digit could seem to go on.
+    pieces, piece = [], ""
+    for c in out:
+        piece += c
+        if len(piece) >= 400 and "\\" not in piece[-4:]:
+            pieces.append(piece)
+            piece = ""
+    if piece:
+        pieces.append(piece)
     return "\n    ".join(f'"{p}"' for p in pieces) or '""'
 
 
@@ -280,7 +287,3 @@ def _table(buf: Buf) -> str:
     texts = [printer.literal(v.item(), buf.dtype) for v in flat] or ["0"]
     rows = [", ".join(texts[k : k + 8]) for k in range(0, len(texts), 8)]
     return f"static const {memory(buf.dtype)} {buf.name}[{max(1, flat.size)}] = {{\n  " + ",\n  ".join(rows) + "\n};"
-
-
-__all__ = ["Calls", "Extent", "emit", "index", "plan", "print_functions"]
-_ = Any

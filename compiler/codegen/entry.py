@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ..graph import index, sizes
 from ..graph.index import Index
-from ..graph.node import Node
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import Buf, Kernel, Run, ScanLoop, Step
@@ -35,9 +34,7 @@ class Part:
 class EntryPrinter:
     """Prints the body of the entry function of a module."""
 
-    def __init__(
-        self, module: Module, calls: Calls, dims: list[Dim], sites: dict[Node, int], prefix: str = ""
-    ) -> None:
+    def __init__(self, module: Module, calls: Calls, dims: list[Dim], prefix: str = "") -> None:
         self.module, self.calls, self.dims = module, calls, dims
         self.printer = ExprPrinter(Names(used=set(module.names)), {})
         self.out: list[str] = []

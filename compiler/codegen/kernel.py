@@ -17,7 +17,6 @@ from ..lower.ir import (
     Call,
     Const,
     Expr,
-    If,
     Kernel,
     Load,
     Loop,
@@ -176,12 +175,6 @@ class KernelPrinter(ExprPrinter):
             flush()
             if isinstance(stmt, Loop):
                 self.loop(stmt, memo)
-            elif isinstance(stmt, If):
-                self.emit(f"if ({self.condition(stmt.guards)}) {{")
-                self.indent += 1
-                self.block(stmt.body, memo)
-                self.indent -= 1
-                self.emit("}")
             elif isinstance(stmt, Call):
                 self.call_kernel(stmt)
             elif isinstance(stmt, Prefetch):
@@ -193,12 +186,9 @@ class KernelPrinter(ExprPrinter):
 
     def call_kernel(self, stmt: Call) -> None:
         self.calls.append(stmt.kernel)
-        args = [self.pointer(buf, self.offset_of(i)) for buf, i in stmt.args]
+        args = [self.pointer(buf, i) for buf, i in stmt.args]
         args += [self.index(i) for i in stmt.sizes]
         self.emit(f"{self.callees[stmt.kernel]}({', '.join(args)});")
-
-    def offset_of(self, i: Index) -> Index:
-        return self.resolve(i)
 
     def run(self, segment: Sequence[Store | Reduce], memo: dict[int, Value]) -> None:
         """A straight line of statements: all values first, so that what is overwritten in place is read before."""
@@ -363,7 +353,7 @@ class KernelPrinter(ExprPrinter):
     def unrolled(self, loop: Loop, memo: dict[int, Value]) -> None:
         lo, hi = self.resolve(loop.lo).const, self.resolve(loop.hi).const
         assert isinstance(lo, int) and isinstance(hi, int)
-        for value in range(lo, hi, loop.step):
+        for value in range(lo, hi):
             self.known[loop.var] = index.of(value)
             self.block(loop.body, memo)
         del self.known[loop.var]
@@ -379,8 +369,7 @@ class KernelPrinter(ExprPrinter):
             return
         bound = self.bound(loop)
         name = self.declare(loop.var)
-        advance = f"{name}++" if loop.step == 1 else f"{name} += {loop.step}"
-        self.emit(f"for (int64_t {name} = {self.index(lo)}; {name} < {bound}; {advance}) {{")
+        self.emit(f"for (int64_t {name} = {self.index(lo)}; {name} < {bound}; {name}++) {{")
         self.nested(loop.body, memo)
 
     def bound(self, loop: Loop) -> str:

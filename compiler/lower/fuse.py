@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from ..graph import sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
-from ..graph.sizes import Extent
 from .stages import Stage, in_chunks
 
 STATEMENTS = 200  # operations of a kernel: compile time grows faster than linearly beyond
@@ -322,7 +321,3 @@ def _count(frame: Sequence[IVar]) -> int:
     for v in frame:
         total *= sizes.hint(v.extent)
     return total
-
-
-def extent_of(frame: Sequence[IVar]) -> Extent:
-    return sizes.product(v.extent for v in frame)

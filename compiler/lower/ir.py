@@ -1,17 +1,18 @@
 """The kernel IR, whole.
 
-    Kernel = name, params: Buf*, chunks: Size, body: Stmt, nodes          a function of a range of chunks
-    Buf    = dtype, shape: Size*, storage: arg | arena | scratch | register | lanes | constant
+    Kernel = name, params: Buf*, chunks: Size, body: Stmt*, nodes         a function of a range of chunks
+    Buf    = dtype, shape: Size*, strides, storage: arg | arena | scratch | register | lanes | constant | view
     Size   = int | Dim | sum | product | floordiv                          (graph.sizes)
     Index  = affine in loop variables, quotients, remainders, lookups      (graph.index)
-    Stmt   = Block | Loop(var, lo, hi, step, chunk | seq | vec L | unroll) | If
-           | Store(buf, index, expr) | Reduce(buf, index, combine, expr) | Prefetch(buf, index)
-           | Call(kernel, (buf, index)*, sizes)
-    Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*) | Across(combine, lanes)
+    Stmt   = Loop(var, lo, hi [, limit], chunk | seq | vec L [x U] | unroll) | Store(buf, index, expr)
+           | Reduce(buf, index, combine, expr) | Prefetch(buf, index) | Call(kernel, (buf, offset)*, sizes)
+    Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*)
+           | Guarded(guards, expr, fill) | Across(combine, lanes)
+    Step   = Run(kernel) | ScanLoop(var, length, steps, views, carries)    what the function as a whole does
 
 A `vec` loop runs its body for `lanes` consecutive values at once; a Reduce into a `lanes` buffer keeps one partial
-result per lane (and per copy of the body where the loop is unrolled), which Across folds in a fixed tree. Control
-flow across kernels (sequential loops around calls) is the `Program` at the end of this page.
+result per lane (and per copy of the body where the loop is unrolled), which Across folds in a fixed tree. Loops run
+upwards by one; other orders are a matter of the indices in them. Control flow across kernels is the `Step`s.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from ..graph.sizes import Dim, Extent, Shape
 
 @dataclass(eq=False, slots=True, repr=False)
 class Buf:
-    """Memory with a row-major layout. `register` and `lanes` buffers have constant shapes and live in variables."""
+    """Memory, row-major unless `strides` say otherwise. `register` and `lanes` buffers have constant shapes and live in
+    variables."""
 
     name: str
     dtype: DType
@@ -121,17 +123,9 @@ class Loop:
     hi: Index
     kind: str  # "chunk" | "seq" | "vec" | "unroll"
     body: list[Stmt]
-    step: int = 1
     lanes: int = 1
     unroll: int = 1
     limit: Index | None = None  # a second upper bound: hi is the lesser of the two
-    down: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class If:
-    guards: tuple[Guard, ...]
-    body: list[Stmt]
 
 
 @dataclass(eq=False, slots=True)
@@ -170,7 +164,7 @@ class Prefetch:
     index: tuple[Index, ...]
 
 
-Stmt = Union[Loop, If, Store, Reduce, Call, Prefetch]
+Stmt = Union[Loop, Store, Reduce, Call, Prefetch]
 
 
 @dataclass(eq=False, slots=True)
@@ -222,7 +216,7 @@ def walk(body: Sequence[Stmt]) -> Iterator[Stmt]:
     while stack:
         stmt = stack.pop()
         yield stmt
-        if isinstance(stmt, (Loop, If)):
+        if isinstance(stmt, Loop):
             stack.extend(reversed(stmt.body))
 
 

@@ -38,7 +38,6 @@ from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .stages import Stage, choose_kept, make_stage
 
-
 LINE = 64  # bytes of a cache line
 
 
@@ -454,7 +453,7 @@ def _copy_kernel(source: Buf, home: Buf, name: str, target: Target) -> Kernel:
     at = (*(index.ZERO,) * (len(home.shape) - 1), index.of(v)) if home.shape else ()
     body: list[Stmt] = [Store(home, at, Load(source, at, home.dtype))]
     lanes = target.vector_bytes // max(4, home.dtype.itemsize)
-    loop = [Loop(v, index.ZERO, index.of(n), "vec", body, 1, lanes)] if home.shape else body
+    loop = [Loop(v, index.ZERO, index.of(n), "vec", body, lanes)] if home.shape else body
     kernel = Kernel(name, [], set(), 1, list(loop))
     kernel.title = f"{home.name} = {source.name}"
     return kernel

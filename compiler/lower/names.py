@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 _KEYWORDS = frozenset(
-    "auto bool break case char const continue default do double else enum extern false float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch true typedef typeof union unsigned void volatile "
-    "while asm main".split()
+    "asm auto bool break case char const continue default do double else enum extern false float for goto if inline "
+    "int long main register restrict return short signed sizeof static struct switch true typedef typeof union "
+    "unsigned void volatile while".split()
 )
 # What generated functions call their own parameters and locals.
 _OWN = frozenset("args arena begin chunk context end row scratch self serial start task worker workspace".split())
@@ -19,10 +19,10 @@ _TAKEN = re.compile(
 )
 _FUNCTION = re.compile(r"mem\w+|str\w+|k\d+_\w*|tile_\w*|table(?:_\d+)?")
 _MATH = frozenset(
-    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax "
-    "fmin fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint "
-    "nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc j0 j1 jn y0 y1 "
-    "yn gamma".split()
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "fmax fmin fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan "
+    "nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma "
+    "trunc j0 j1 jn y0 y1 yn gamma".split()
 )
 
 

@@ -11,7 +11,6 @@ from .ir import (
     Const,
     Expr,
     Guarded,
-    If,
     IndexValue,
     Kernel,
     Load,
@@ -61,9 +60,6 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
             hi = f"min({s.hi}, {s.limit})" if s.limit is not None else str(s.hi)
             kind = f"{s.kind} {s.lanes}" + (f" x{s.unroll}" if s.unroll > 1 else "") if s.kind == "vec" else s.kind
             lines.append(f"{pad}for {s.var} in {s.lo} .. {hi} {kind}:")
-            _block(s.body, depth + 1, lines)
-        elif isinstance(s, If):
-            lines.append(f"{pad}if {' and '.join(map(str, s.guards))}:")
             _block(s.body, depth + 1, lines)
         elif isinstance(s, Store):
             lines.append(f"{pad}{_element(s.buf.name, s.index)} = {_expression(s.value, pad, lines, text, uses)}")

@@ -149,7 +149,7 @@ class RowScheduler:
             n = sizes.product(self.group.stages[0].node.shape)
             return IVar("i", n)
         # Every array counts once, by its size: how often a schedule reads it must not turn the lanes around.
-        walks: dict[tuple[object, IVar], int] = {}
+        walks: dict[tuple[Node, IVar], int] = {}
         for s in self.group.stages:
             own = (s.node, tuple(index.of(v) for v in s.axes))
             for node, at in [*s.reads, *([own] if self.place.external(s) and s.target is None else [])]:
@@ -163,7 +163,7 @@ class RowScheduler:
                     walks[key] = min(walks.get(key, 2), gain)
         score: dict[IVar, int] = {}
         for (node, c), gain in walks.items():
-            elements = math.prod(max(1, sizes.hint(n)) for n in node.shape)  # type: ignore[attr-defined]
+            elements = math.prod(max(1, sizes.hint(n)) for n in node.shape)
             score[c] = score.get(c, 0) + gain * elements * min(sizes.hint(c.extent), 8)
         best = max(score.items(), key=lambda item: (item[1], -item[0].order), default=None)
         if best is None or best[1] <= 0 or sizes.hint(best[0].extent) < 2:
@@ -401,7 +401,7 @@ class RowScheduler:
                 kind = "vec" if vec else "seq"
                 lanes = self._lanes(body) if vec else 1
                 hi = self.inner_extent[c]
-                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, 1, lanes, unroll if vec else 1, self.limit)
+                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, self.limit)
             else:
                 loop = Loop(c, index.ZERO, index.of(c.extent), "seq", body)
             body = [loop]
@@ -607,6 +607,3 @@ def lanes_for(body: Sequence[Stmt], target: Target) -> int:
         if isinstance(s, (Store, Reduce)) and s.buf.dtype != BOOL:
             widest = max(widest, s.buf.dtype.itemsize)
     return max(2, target.vector_bytes // widest)
-
-
-__all__ = ["Op", "RowScheduler", "identity_of", "lanes_for"]

@@ -40,5 +40,5 @@ def _loops(axes: list[IVar], body: list[Stmt], vec: bool, target: Target) -> lis
             continue
         kind = "vec" if vec and k == 0 else "seq"
         lanes = lanes_for(body, target) if kind == "vec" else 1
-        body = [Loop(v, index.ZERO, index.of(v.extent), kind, body, 1, lanes)]
+        body = [Loop(v, index.ZERO, index.of(v.extent), kind, body, lanes)]
     return body

@@ -168,7 +168,7 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     at = (index.of(i), index.of(j))
 
     def columns(statement: Stmt, vectors: int = vectors) -> Loop:
-        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], 1, lanes, vectors)
+        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
 
     def rows(*statements: Stmt) -> Loop:
         return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
@@ -292,11 +292,11 @@ class TileScheduler:
         body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
-        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, 1, lanes, 1, limit)]
+        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes, limit=limit)]
         if limit is not None or hi.const != p.width:
             z = IVar("z", p.width)
             zero: list[Stmt] = [Store(self.panel, (line, index.of(z)), Const(0, self.panel.dtype))]
-            packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, 1, p.lanes, 1), *packed]
+            packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, p.lanes), *packed]
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
@@ -318,7 +318,7 @@ class TileScheduler:
         zero: Stmt = Store(self.tile, (index.of(i), index.of(j)), Const(0, self.tile.dtype))
         lanes = p.lanes
         clear = Loop(i, index.ZERO, index.of(self.tile.shape[0]), "seq",
-                     [Loop(j, index.ZERO, index.of(p.width), "vec", [zero], 1, lanes)])
+                     [Loop(j, index.ZERO, index.of(p.width), "vec", [zero], lanes)])
         outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
         outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
         body: list[Stmt] = []
@@ -435,12 +435,12 @@ class TileScheduler:
         lanes = lanes_for(body, self.target)
         if _stride(out, p.columns) == 1 or _stride(out, p.rows) != 1:
             return [
-                Loop(i, index.ZERO, height, "seq", [Loop(j, index.ZERO, hi, "vec", body, 1, lanes, 1, left)],
+                Loop(i, index.ZERO, height, "seq", [Loop(j, index.ZERO, hi, "vec", body, lanes, limit=left)],
                      limit=limit)
             ]
         # Lanes along the rows of the tile, where the result is contiguous.
         if isinstance(height.const, int):
             while lanes // 2 >= max(2, height.const):
                 lanes //= 2
-        inner = Loop(i, index.ZERO, height, "vec", body, 1, lanes, 1, limit)
+        inner = Loop(i, index.ZERO, height, "vec", body, lanes, limit=limit)
         return [Loop(j, index.ZERO, hi, "seq", [inner], limit=left)]

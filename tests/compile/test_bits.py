@@ -1,4 +1,4 @@
-"""The same bits from any number of threads, schedule, spelling of lanes and compiler; the same bytes from any process."""
+"""The same bits from any threads, schedule, spelling of lanes and compiler; the same bytes from any process."""
 
 from __future__ import annotations
 

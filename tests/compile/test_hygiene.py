@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -102,20 +103,22 @@ def test_sanitizers_find_nothing_and_the_program_alone_gives_the_same_bits(
         files.append(f"unit{k}.c")
     flags = ["-std=c99", "-O1", "-g", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     flags += [*resolve_target(target).cflags, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    built = subprocess.run([compiler("gcc"), *flags, *files, "-o", "main", "-lm"], cwd=tmp_path, capture_output=True, text=True)
+    command = [compiler("gcc"), *flags, *files, "-o", "main", "-lm"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     if "cannot find" in built.stderr and "asan" in built.stderr:
         pytest.skip("gcc is installed without its sanitizer libraries")
     assert built.returncode == 0, built.stderr
-    done = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": ""})
+    environment = {**os.environ, "LD_PRELOAD": ""}
+    done = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and not done.stderr, done.stderr[:3000]
     results = oracle.run(program, values, target=target)
     assert done.stdout == "".join(r.tobytes().hex() for r in results)
 
 
 NASTY = [
-    "*/", '"quoted"', "back\\slash", "??/", "größe", "new\nline", "for", "exp", "int64_t", "j", "row", "x_1", "i0", "acc0",
-    "f32x16_add", "NAN", "LANE", "k0_add", "table_", "a", "a_1", "b a", "b_a", "memcpy", "args", "begin", "n", "panel",
-    "tile", "_x", "main", "t", "v0", "x_1_", "out0", "", "%s", "// /*", "\x00",
+    "*/", '"quoted"', "back\\slash", "??/", "größe", "new\nline", "for", "exp", "int64_t", "j", "row", "x_1", "i0",
+    "acc0", "f32x16_add", "NAN", "LANE", "k0_add", "table_", "a", "a_1", "b a", "b_a", "memcpy", "args", "begin", "n",
+    "panel", "tile", "_x", "main", "t", "v0", "x_1_", "out0", "", "%s", "// /*", "\x00",
 ]  # fmt: skip
 
 
@@ -131,9 +134,24 @@ def test_names_of_arrays_never_break_the_c() -> None:
     values = {x.node: rng.normal(size=(9, 7)).astype(np.float32) for x in inputs}
     values[w.node] = rng.normal(size=(7, 5)).astype(np.float32)
     dims = {inputs[0].shape[0]: 9}
-    oracle.compare(
-        program, values, dims, interp.evaluate(program.roots, values, dims), oracle.run(program, values, target="x86-64")
-    )
+    want = interp.evaluate(program.roots, values, dims)
+    oracle.compare(program, values, dims, want, oracle.run(program, values, target="x86-64"))
+
+
+def test_a_description_longer_than_c_allows_a_literal_to_be(tmp_path: Path) -> None:
+    inputs = [ad.input(f"input_number_{k}", (3,)) for k in range(80)]
+    total = inputs[0]
+    for x in inputs[1:]:
+        total = total + x
+    (unit,) = artifact_of(Program("many", tuple(x.node for x in inputs), (total.node,), ()), "x86-64").units
+    (tmp_path / "many.c").write_text(unit.text)
+    main = "#include <stdio.h>\nconst char *many_describe(void);\nint main(void) { return puts(many_describe()) < 0; }"
+    (tmp_path / "main.c").write_text(main)
+    command = [compiler("gcc"), *STRICT, "many.c", "main.c", "-o", "main", "-lm"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0 and not built.stderr, built.stderr
+    described = json.loads(subprocess.run([str(tmp_path / "main")], capture_output=True, text=True).stdout)
+    assert [a["name"] for a in described["arguments"]] == [*(f"input_number_{k}" for k in range(80)), "out"]
 
 
 @pytest.mark.parametrize("name", ["exp", "double", "fmaf", "memcpy", "f32x8_add", "k0_x", "main", "_x", "isnan"])

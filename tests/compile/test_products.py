@@ -92,7 +92,10 @@ def test_matmul_of_a_run_time_size() -> None:
     function = oracle.build(program)
     rng = np.random.default_rng(2)
     for n in (1, 2, 7, 64, 200):
-        values = {x.node: rng.normal(size=(n, 33)).astype(np.float32), w.node: rng.normal(size=(33, 20)).astype(np.float32)}
+        values = {
+            x.node: rng.normal(size=(n, 33)).astype(np.float32),
+            w.node: rng.normal(size=(33, 20)).astype(np.float32),
+        }
         dims = {x.shape[0]: n}
         results = [np.asarray(r) for r in function(values[x.node], values[w.node])]
         oracle.compare(program, values, dims, interp.evaluate(program.roots, values, dims), results)
