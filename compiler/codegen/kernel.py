@@ -28,7 +28,7 @@ from ..lower.ir import (
     operands,
     walk,
 )  # fmt: skip
-from ..lower.rows import identity_of
+from ..lower.schedule import identity_of
 from .expr import ExprPrinter, Lanes, Names, Value
 from .types import element, lane, mask_of, memory
 

@@ -7,7 +7,7 @@ from ..graph import index
 from ..graph.index import Index, IVar
 from .instantiate import Shared, instantiate, place_index
 from .ir import Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
-from .rows import Placement, lanes_for
+from .schedule import Placement, lanes_for
 from .stages import Stage
 
 

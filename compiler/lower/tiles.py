@@ -20,7 +20,7 @@ from ..graph.sizes import Dim, Extent
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
 from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
-from .rows import Placement, lanes_for
+from .schedule import Placement, lanes_for
 from .stages import Stage
 
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache

@@ -1,0 +1,274 @@
+"""How the loops of a row kernel lie: the frame that its stages share, the axis of the lanes, and nests in levels.
+
+A stage that needs a finished reduction over inner axes starts a new level; stages of one level with the same inner
+axes share one nest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..graph import index, sizes
+from ..graph.index import Index, IVar
+from ..graph.node import Node
+from ..graph.sizes import Extent
+from .fuse import Classes, Group
+from .ir import Guarded, IndexValue, Load, expressions
+from .schedule import Placement
+from .stages import Stage, in_chunks
+
+FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
+COLUMN_BLOCK = 256  # the same where every block carries accumulators
+
+
+@dataclass(eq=False, slots=True)
+class Nest:
+    """Inner loops shared by stages of one level."""
+
+    level: int
+    axes: tuple[IVar, ...]
+    vec: bool
+    stages: list[Stage] = field(default_factory=list)
+
+
+class Arrangement:
+    """The loops of one group of row stages, and the indices at which these loops touch what the stages touch."""
+
+    def __init__(self, group: Group, classes: Classes, place: Placement) -> None:
+        self.group, self.classes, self.place = group, classes, place
+        self.maker = {s.node: s for s in group.stages}
+        self.frame = self._frame()
+        self.flat = self._is_flat()
+        self.vec = self._choose_vec()
+        if any(any(classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in group.stages):
+            # Lanes that are summed up have no place each in an array of results.
+            self.frame = [c for c in self.frame if c is not self.vec]
+        self._split_frame()
+        self._assign_nests()
+
+    def _class_axes(self, stage: Stage) -> list[IVar]:
+        return [self.classes.find(v) for v in stage.loop_axes]
+
+    def _frame(self) -> list[IVar]:
+        """The group's frame without the classes that a stage reduces while it keeps others of the frame."""
+        frame = list(self.group.frame)
+        for s in self.group.stages:
+            if s.combine == "argmax" or s.combines:
+                frame = [c for c in frame if c not in {self.classes.find(v) for v in s.reduce}]
+        changed = True
+        while changed:
+            changed = False
+            for s in self.group.stages:
+                kept = [c for c in map(self.classes.find, s.axes) if c in frame]
+                reduced = [c for c in map(self.classes.find, s.reduce) if c in frame]
+                if kept and reduced:
+                    gone = kept if in_chunks(s) else reduced
+                    frame = [c for c in frame if c not in gone]
+                    changed = True
+        return frame
+
+    def _is_flat(self) -> bool:
+        """Whether every access is either the same contiguous walk over equal shapes or a single element."""
+        first = self.group.stages[0]
+        for s in self.group.stages:
+            if s.reduce or s.target or s.node.shape != first.node.shape or len(s.axes) < 2:
+                return False
+            if all(v.extent == 1 for v in s.axes):
+                return False
+            own = tuple(index.of(v) for v in s.axes)
+            for node, at in s.reads:
+                if at != own and any(i.terms for i in at):
+                    return False
+                if at == own and (node.shape != s.node.shape or not self.place.contiguous(node)):
+                    return False
+            if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
+                   for e in expressions([s.value])):
+                return False
+        return all(self.place.contiguous(s.node) for s in self.group.stages)
+
+    def _choose_vec(self) -> IVar | None:
+        """The class along which most memory is contiguous."""
+        if self.flat:
+            n = sizes.product(self.group.stages[0].node.shape)
+            return IVar("i", n)
+        # Every array counts once, by its size: how often a schedule reads it must not turn the lanes around.
+        walks: dict[tuple[Node, IVar], int] = {}
+        for s in self.group.stages:
+            own = (s.node, tuple(index.of(v) for v in s.axes))
+            for node, at in [*s.reads, *([own] if self.place.external(s) and s.target is None else [])]:
+                offset = index.linear(at, node.shape)
+                for v in s.loop_axes:
+                    if v.extent == 1:
+                        continue
+                    stride = offset.affine_in(v)
+                    gain = 2 if stride == 1 else 0 if stride == 0 else -1
+                    key = (node, self.classes.find(v))
+                    walks[key] = min(walks.get(key, 2), gain)
+        score: dict[IVar, int] = {}
+        for (node, c), gain in walks.items():
+            elements = math.prod(max(1, sizes.hint(n)) for n in node.shape)
+            score[c] = score.get(c, 0) + gain * elements * min(sizes.hint(c.extent), 8)
+        best = max(score.items(), key=lambda item: (item[1], -item[0].order), default=None)
+        if best is None or best[1] <= 0 or sizes.hint(best[0].extent) < 2:
+            return None
+        return best[0]
+
+    def _split_frame(self) -> None:
+        """Maps classes to kernel indices: frame classes from one flat frame variable, the rest to inner loops."""
+        self.inner_extent: dict[IVar, Index] = {}
+        self.limit: Index | None = None
+        extents: list[Extent] = []
+        order: list[IVar] = []
+        vec = self.vec
+        if self.flat:
+            assert vec is not None
+            self.frame = [vec]
+        block = 0
+        if vec is not None and vec in self.frame:
+            others = not self.flat and any(set(self._class_axes(s)) - set(self.frame) for s in self.group.stages)
+            block = COLUMN_BLOCK if others else FLAT_BLOCK
+            if isinstance(vec.extent, int) and vec.extent <= block:
+                block = 0
+        for c in self.frame:
+            if c is not vec:
+                extents.append(c.extent)
+                order.append(c)
+        self.at: dict[IVar, Index] = {}
+        inner: IVar | None = None
+        if vec is not None and vec in self.frame:
+            inner = IVar("j", block or vec.extent)
+            if block:
+                extents.append(sizes.ceildiv(vec.extent, block))
+        self.frame_extent = sizes.product(extents)
+        self.row = IVar("row", self.frame_extent)
+        coordinates = index.unflatten(index.of(self.row), tuple(extents))
+        for c, i in zip(order, coordinates, strict=False):
+            self.at[c] = i
+        if inner is not None:
+            assert vec is not None
+            start = index.scale(coordinates[-1], block) if block else index.ZERO
+            self.at[vec] = index.add(start, index.of(inner))
+            self.vec_var = inner
+            self.inner_extent[vec] = index.of(inner.extent)
+            if block and not (isinstance(vec.extent, int) and vec.extent % block == 0):
+                self.limit = index.add(index.of(vec.extent), index.scale(start, -1))
+        elif vec is not None:
+            self.vec_var = IVar("j", vec.extent)
+            self.at[vec] = index.of(self.vec_var)
+            self.inner_extent[vec] = index.of(vec.extent)
+
+    def _inner(self, stage: Stage) -> tuple[IVar, ...]:
+        """Classes that the stage loops over inside the frame; the vector class is always inside."""
+        if self.flat:
+            assert self.vec is not None
+            return (self.vec,)
+        found = dict.fromkeys(self._class_axes(stage))
+        inner = [c for c in found if (c not in self.frame or c is self.vec) and c.extent != 1]
+        return tuple(sorted(inner, key=lambda c: c is self.vec))
+
+    def _frame_reduced(self, stage: Stage) -> bool:
+        return any(self.classes.find(v) in self.frame for v in stage.reduce)
+
+    def _inner_reduced(self, stage: Stage) -> tuple[IVar, ...]:
+        inner = self._inner(stage)
+        reduced = {self.classes.find(v) for v in stage.reduce}
+        return tuple(c for c in inner if c in reduced)
+
+    def _inner_out(self, stage: Stage) -> tuple[IVar, ...]:
+        reduced = set(self._inner_reduced(stage))
+        return tuple(c for c in self._inner(stage) if c not in reduced)
+
+    def _assign_nests(self) -> None:
+        self.nests: list[Nest] = []
+        level: dict[Stage, int] = {}
+        key_of: dict[Stage, tuple[object, ...]] = {}
+        by_key: dict[tuple[object, ...], Nest] = {}
+        self.nest_of: dict[Stage, Nest] = {}
+        for s in self.group.stages:
+            inner, reduced = self._inner(s), self._inner_reduced(s)
+            alone = (reduced and len(reduced) < len(inner) and not self._frame_reduced(s)) or s.combine == "argmax"
+            key: tuple[object, ...] = (inner, s if alone else None)
+            least = 0
+            for node, at in s.reads:
+                producer = self.maker.get(node)
+                if producer is None or producer is s:
+                    continue
+                same = (
+                    key_of[producer] == key and not producer.reduce and self._same_place(producer, s, at)
+                    and node not in s.lookups
+                )
+                least = max(least, level[producer] + (0 if same else 1))
+            level[s], key_of[s] = least, key
+            full = (least, *key)
+            nest = by_key.get(full)
+            if nest is None:
+                vec = self.vec is not None and self.vec in inner and s.combine != "argmax"
+                nest = by_key[full] = Nest(least, inner, vec)
+                self.nests.append(nest)
+            nest.stages.append(s)
+            self.nest_of[s] = nest
+        self.nests.sort(key=lambda n: n.level)
+        self.read_later = {
+            self.maker[node]
+            for s in self.group.stages
+            for node, _ in s.reads
+            if node in self.maker and self.nest_of[self.maker[node]] is not self.nest_of[s]
+        }
+
+    def _same_place(self, producer: Stage, s: Stage, at: Sequence[Index]) -> bool:
+        find = self.classes.find
+        if self.flat:
+            return True
+        for axis, i in zip(producer.axes, at, strict=True):
+            if axis.extent == 1:
+                continue
+            v = i.as_var()
+            if v is None or find(v) is not find(axis):
+                return False
+        return True
+
+    def _flat_axis(self, s: Stage) -> int:
+        """The axis that stands for all of them in a flat kernel: the last that indices mention, of stride 1."""
+        return max(k for k, v in enumerate(s.axes) if v.extent != 1)
+
+    def _out_index(self, s: Stage) -> tuple[Index, ...]:
+        if self.flat:
+            values = self._values_of(s)
+            return tuple(values[v] for v in s.axes)
+        return tuple(self._axis_index(v) for v in s.axes)
+
+    def _axis_index(self, v: IVar) -> Index:
+        if v.extent == 1:
+            return index.ZERO
+        c = self.classes.find(v)
+        return self.at[c] if c in self.at else index.of(c)
+
+    def _values_of(self, s: Stage) -> dict[IVar, Index]:
+        if self.flat:
+            assert self.vec is not None
+            flat = self._flat_axis(s)
+            return {v: self.at[self.vec] if k == flat else index.ZERO for k, v in enumerate(s.axes)}
+        return {v: self._axis_index(v) for v in s.loop_axes}
+
+    def _scratch_index(self, producer: Stage, at: list[Index]) -> tuple[Index, ...]:
+        """Index within one row's scratch: a blocked vector class counts from the start of its block."""
+        result = []
+        for i in at:
+            if self.vec is not None and self.vec in self.frame:
+                start = index.add(self.at[self.vec], index.scale(index.of(self.vec_var), -1))
+                if self.vec_var in i.vars():
+                    i = index.add(i, index.scale(start, -1))
+            result.append(i)
+        return tuple(result)
+
+    def _scratch_at(self, s: Stage) -> tuple[Index, ...]:
+        if self.flat:
+            return (index.of(self.vec_var),)
+        inner = self._inner_out(s)
+        return tuple(
+            index.of(self.vec_var) if c is self.vec else index.of(c)
+            for c in map(self.classes.find, s.axes)
+            if c in inner
+        )
