@@ -50,14 +50,6 @@ def _labels(axes: OperandMap) -> list[int]:
     return sorted({label for terms, _, _ in axes for label, _ in terms})
 
 
-def is_plain(axes: OperandMap, extents: Sequence[Extent], shape: Sequence[Extent]) -> bool:
-    """Whether every axis is one whole label of its own, so that nothing is out of range."""
-    return all(
-        len(terms) == 1 and terms[0][1] == 1 and offset == 0 and divisor == 1 and extents[terms[0][0]] == n
-        for (terms, offset, divisor), n in zip(axes, shape, strict=True)
-    )
-
-
 def _expand(x: Any, axes: OperandMap, extents: Sequence[int]) -> tuple[Any, list[int]]:
     """The operand as an array over its labels, zeros where the map leaves the operand."""
     from .interp import extents as values

@@ -8,7 +8,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from . import sites
 from .dtypes import DType
 from .sites import Site
-from .sizes import Shape, Size
+from .sizes import Shape
 
 if TYPE_CHECKING:
     from .index import Access, Index
@@ -143,7 +143,6 @@ class Op:
     commutative: bool = False
     samples: tuple[tuple[float, float], ...] = ()
     kinds: str = ""
-    notes: str = field(default="", repr=False)
 
 
 OPS: dict[str, Op] = {}
@@ -242,7 +241,3 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
         if stop is None or not stop(node):
             stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
     return order
-
-
-def is_static(shape: Shape) -> bool:
-    return not any(isinstance(e, Size) for e in shape)

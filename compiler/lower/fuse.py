@@ -19,6 +19,7 @@ from .stages import Stage, in_chunks
 STATEMENTS = 200  # operations of a kernel: compile time grows faster than linearly beyond
 SMALL = 16384  # element operations below which parallelism does not matter
 PARALLEL = 16  # shared iterations that are enough for a few cores
+NEAR = 16  # groups between two that may merge: looking further would cost time quadratic in the program
 
 
 class Classes:
@@ -98,10 +99,8 @@ class Fuser:
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
         needed |= {self.group_of[p].root() for p in self._operands(stage)}
-        if kind == "row":
-            joined = self._join(stage, needed)
-            if joined is not None:
-                return
+        if kind == "row" and self._join(stage, needed):
+            return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
         self.groups.append(group)
@@ -114,18 +113,18 @@ class Fuser:
             return []
         return [self.maker[n] for n in stage.node.inputs if n in self.maker]
 
-    def _join(self, stage: Stage, needed: set[Group]) -> Group | None:
-        """Merges the stage with as many producer groups as legal, latest first; None when it joins none."""
+    def _join(self, stage: Stage, needed: set[Group]) -> bool:
+        """Adds the stage to its latest producer's group and merges the others into that; False when it joins none."""
         if not needed:
-            return None
+            return False
         candidates = sorted(needed, key=lambda g: -g.number)
         home = candidates[0]
         if not self._extend(home, stage):
-            return None
+            return False
         for other in candidates[1:]:
-            if home.number - other.number <= 16 and not self._between(other, home):
+            if home.number - other.number <= NEAR and not self._between(other, home):
                 self._merge(home, other)
-        return home
+        return True
 
     def _between(self, early: Group, late: Group) -> bool:
         """Whether a group that runs between the two needs `early`, which then cannot move down to `late`."""
@@ -213,10 +212,10 @@ class Fuser:
             return False
         return home.work + stage.work() <= SMALL or _count(frame) >= min(_count(home.frame), PARALLEL)
 
-    def _merge(self, home: Group, other: Group) -> bool:
-        """Merges an earlier group into a later one that reads it; False leaves everything as it was."""
+    def _merge(self, home: Group, other: Group) -> None:
+        """Merges an earlier group into a later one that reads it, where they keep a frame worth having."""
         if home.kind != "row" or other.kind != "row" or home.ops + other.ops > STATEMENTS:
-            return False
+            return
         members = [*other.stages, *home.stages]
         mark = len(self.classes.log)
         self._unify(members, set(members))
@@ -228,7 +227,7 @@ class Fuser:
             not frame or not self._keeps_rows(members, frame) or not (small or _count(frame) >= least)
         ):
             self.classes.undo(mark)
-            return False
+            return
         home.stages, home.frame = members, frame
         home.ops += other.ops
         home.work += other.work
@@ -239,7 +238,6 @@ class Fuser:
         home.outside = {}
         for s in members:
             self._note_reads(home, s)
-        return True
 
     def prepend(self, group: Group, stage: Stage) -> bool:
         """Puts a stage that the group's members read in front of them, if they keep a frame; else changes nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..artifact import Target
@@ -43,7 +43,7 @@ LINE = 64  # bytes of a cache line
 
 @dataclass(eq=False, slots=True)
 class Module:
-    """Everything that code generation needs. `args` are inputs, variables and outputs, in the order of the slots."""
+    """Everything that code generation needs. Inputs, variables and outputs are the arguments, in this order."""
 
     name: str
     target: Target
@@ -184,7 +184,7 @@ class Scope:
         order = toposort([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, tiles.Plan] = {}
-        kept = choose_kept(order, roots, lambda n: self._packed_operand(n), self.shared.options.recompute)
+        kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
             for operand in node.inputs:
@@ -206,11 +206,11 @@ class Scope:
         self.fuser = Fuser(stages, set(self.plans))
         self.groups = self.fuser.run()
         self._index_readers()
-        position = 0
-        while position < len(self.groups):
-            self.position = position
-            self._schedule(self.groups[position])
-            position += 1
+        self.position = 0
+        # Not a plain loop: scheduling a group may insert another behind it, which combines chunks.
+        while self.position < len(self.groups):
+            self._schedule(self.groups[self.position])
+            self.position += 1
         for source, home in self.copies:
             self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
         return self.steps
@@ -492,12 +492,12 @@ def _collect(kernel: Kernel) -> None:
     kernel.params = list(seen)
 
 
-def _note_lookups(i: index.Index, note: object) -> None:
+def _note_lookups(i: index.Index, note: Callable[[Buf], None]) -> None:
     pending = [i]
     while pending:
         for atom, _ in pending.pop().terms:
             if isinstance(atom, index.Lookup):
-                note(atom.key[0])  # type: ignore[operator]
+                note(atom.key[0])
                 pending.extend(atom.key[1])
             elif not isinstance(atom, IVar):
                 pending.append(atom.key[0])

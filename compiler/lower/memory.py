@@ -41,18 +41,22 @@ def aligned(n: Extent) -> Extent:
 
 def on_stack(kernel: Kernel) -> bool:
     """Whether a kernel's scratch is small enough for local arrays."""
+    total = scratch_bytes(kernel)
+    return isinstance(total, int) and total <= STACK
+
+
+def scratch_bytes(kernel: Kernel) -> Extent:
     total: Extent = 0
     for buf in kernel.scratch:
         total = sizes.add(total, aligned(nbytes(buf)))
-    return isinstance(total, int) and total <= STACK
+    return total
 
 
 def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     """Places buffers by lifetimes. Those of run-time size follow, one after another."""
     layout = Layout()
     kernels: list[Kernel] = []
-    clock = _lifetimes(steps, 0, layout.lifetimes, kernels)
-    del clock
+    _lifetimes(steps, 0, layout.lifetimes, kernels)
     fixed = [(b, nbytes(b)) for b in layout.lifetimes if isinstance(nbytes(b), int)]
     place = _first_fit if len(fixed) <= SEARCHED else _linear
     arena = place([(b, aligned(n)) for b, n in fixed], layout)  # type: ignore[misc]
@@ -62,15 +66,10 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
             layout.offsets[buf] = end
             end = sizes.add(end, aligned(nbytes(buf)))
     layout.arena = end
-    strides: list[Extent] = []
-    for kernel in kernels:
-        if not on_stack(kernel):
-            total: Extent = 0
-            for buf in kernel.scratch:
-                total = sizes.add(total, aligned(nbytes(buf)))
-            strides.append(total)
+    strides = [scratch_bytes(k) for k in kernels if not on_stack(k)]
     constant = [s for s in strides if isinstance(s, int)]
     stride: Extent = max(constant, default=0)
+    # The greatest of unknown sizes is unknown; their sum has room for each.
     for s in strides:
         if not isinstance(s, int):
             stride = sizes.add(stride, s)
@@ -126,6 +125,8 @@ def _linear(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
 def _lifetimes(
     steps: Sequence[Step], clock: int, lifetimes: dict[Buf, tuple[int, int]], kernels: list[Kernel]
 ) -> int:
+    """Notes first and last use of every arena buffer, and the kernels, in order; the time after the last step."""
+
     def touch(buf: Buf, when: int) -> None:
         root = buf
         while root.base is not None:

@@ -7,7 +7,7 @@ structural node only changes the index at which its operand is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..graph import contraction, index, sizes
@@ -20,6 +20,8 @@ from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "stop_gradient"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 LONGEST = 120  # operations that one expression may hold
+GRAIN = 4096  # elements of a chunk of rows at least
+CHUNKS = 64  # most chunks of a kernel of known size
 
 
 @dataclass(eq=False, slots=True)
@@ -43,7 +45,6 @@ class Stage:
     position: Index | None = None
     factors: tuple[Expr, Expr] | None = None  # a contraction's operands
     combines: bool = False  # adds up the chunks of another stage
-    labels: tuple[IVar, ...] = field(default=())
     lookups: frozenset[Node] = frozenset()
 
     @property
@@ -55,10 +56,6 @@ class Stage:
         for v in self.loop_axes:
             total *= sizes.hint(v.extent)
         return total
-
-
-GRAIN = 4096  # elements of a chunk of rows at least
-CHUNKS = 64  # most chunks of a kernel of known size
 
 
 def rows_in_chunk(rows: Extent, per_row: int) -> int:
@@ -263,7 +260,6 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     target: tuple[Index, ...] | None = None
     position: Index | None = None
     factors: tuple[Expr, Expr] | None = None
-    labels: tuple[IVar, ...] = ()
     combine = node.op.combine
     if kind == "reduction":
         x, summed = node.inputs[0], node["axes"]
@@ -282,8 +278,7 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     elif kind == "contraction":
         extents, n_out = node["extents"], node["n_out"]
         reduce = tuple(IVar(f"r{k}", n) for k, n in enumerate(extents[n_out:]))
-        labels = (*axes, *reduce)
-        loads = contraction.loads(node, labels)
+        loads = contraction.loads(node, (*axes, *reduce))
         factors = tuple(  # type: ignore[assignment]
             _zero_outside(expander.expand(node.inputs[a.operand], a.index, a.guards), a.guards) for a in loads
         )
@@ -310,9 +305,8 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))
     return Stage(
-        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors, False,
-        labels,
-        frozenset(expander.lookups),
+        node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors,
+        lookups=frozenset(expander.lookups),
     )
 
 

@@ -19,13 +19,15 @@ from ..graph.node import Node
 from ..graph.sizes import Dim, Extent
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
+from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
 from .schedule import Placement, lanes_for
 from .stages import Stage
 
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
 PANELS = 8  # chunks to aim at where the columns alone give fewer
+BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
+TALL = 16  # tiles of a chunk when the number of rows is not known
 
 
 @dataclass(eq=False, slots=True)
@@ -98,8 +100,6 @@ def plan(stage: Stage, target: Target) -> Plan | None:
 
 
 def _loads(factor: Expr) -> list[Load]:
-    from .ir import expressions
-
     return [e for e in expressions([factor]) if isinstance(e, Load)]
 
 
@@ -237,9 +237,7 @@ class TileScheduler:
         self.kernel.scratch = [self.panel, self.tile]
         self.n, self.m = n, m
         body = self._several() if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
-        self.kernel.body = body if chunks == 1 else [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
-        if chunks == 1:
-            self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(1), "chunk", body)]
+        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
@@ -247,14 +245,13 @@ class TileScheduler:
 
     def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
         """Rows per chunk and their number: whole columns where there are enough, for a panel is packed per chunk."""
-        enough = PANELS
         tile = self.plan.tile_rows
         if not isinstance(m, int):
-            block = 16 * tile
+            block = TALL * tile
             return block, sizes.ceildiv(m, block)
         work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce)) * self.plan.width
         have = sizes.hint(columns)
-        wanted = max(1, min(-(-enough // have), work // 131072, m // tile))
+        wanted = max(1, min(-(-PANELS // have), work // BLOCK, m // tile))
         block = -(-m // wanted)
         block = -(-block // tile) * tile
         return min(block, m), -(-m // block)
@@ -336,7 +333,7 @@ class TileScheduler:
                 body += [*self._pack(start, outer, rest), *self._row_loop(False, rest, start, outer)]
         for o in reversed(outer_vars):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
-        return [clear, *body, *self._epilogue(index.ZERO, index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
+        return [clear, *body, *self._epilogue(index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
 
     def _rows_left(self) -> Index | None:
         if isinstance(self.m, int) and isinstance(self.block, int) and self.m % self.block == 0:
@@ -360,7 +357,6 @@ class TileScheduler:
         there = index.of(block) if left is None else left
         bound = None if left is None else index.floordiv(left, tile)
         first = self._tile(index.scale(index.of(full), tile), tile, finish, count, start, outer)
-        # The remainder starts after the full tiles of this block.
         rest = IVar("rest", block)
         body = self._tile(index.of(rest), 1, finish, count, start, outer)
         whole = self._whole_rows(there)
@@ -398,20 +394,15 @@ class TileScheduler:
             self.tiles[key] = tile_kernel(*key)
         kernel = self.tiles[key]
         tile_at = index.ZERO if finish else index.scale(row, p.width)
-        statements: list[Stmt] = []
-        statements.append(
-            Call(
-                kernel,
-                ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
-                (index.of(count), index.of(row_stride), index.of(depth_stride)),
-            )
+        call = Call(
+            kernel,
+            ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
+            (index.of(count), index.of(row_stride), index.of(depth_stride)),
         )
-        if finish:
-            statements.extend(self._epilogue(row, index.ZERO, index.of(height), None))
-        return statements
+        return [call, *self._epilogue(row, index.of(height), None)] if finish else [call]
 
-    def _epilogue(self, row: Index, tile_row: Index, height: Index, limit: Index | None) -> list[Stmt]:
-        """What happens to a finished tile: the stages of the group, element by element."""
+    def _epilogue(self, row: Index, height: Index, limit: Index | None) -> list[Stmt]:
+        """What happens to the finished `height` rows from `row` on: the stages of the group, element by element."""
         p = self.plan
         i, j = IVar("i", height.const), IVar("j", p.width)
         at_row = index.add(index.add(self.first_row, row), index.of(i))
@@ -420,7 +411,7 @@ class TileScheduler:
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         by_class = {self.classes.find(v): at for v, at in values.items()}
-        element = Load(self.tile, (index.add(tile_row, index.of(i)), index.of(j)), self.tile.dtype)
+        element = Load(self.tile, (index.of(i), index.of(j)), self.tile.dtype)
         local: dict[Node, Expr] = {self.stage.node: element}
         body: list[Stmt] = []
         shared = Shared()

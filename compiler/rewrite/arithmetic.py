@@ -13,8 +13,6 @@ from ..graph.dtypes import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT8, DType
 from ..graph.node import Node, make
 from .engine import Rule, Uses
 
-Number = float | int | bool
-
 
 def is_number(node: Node, value: float) -> bool:
     """Whether every element is this number; 0.0 and -0.0 are two."""
