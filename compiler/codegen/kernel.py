@@ -54,8 +54,8 @@ class Function:
     def named(self, name: str, names: Sequence[str]) -> str:
         """The text for a function called `name` whose buffers have these names.
 
-        The text does not depend on the names, so that equal kernels are found. A local may have one of them therefore;
-        then the parameter gives way.
+        The text does not depend on the names, so that equal kernels are found. Should a local have one of them, the
+        parameter gives way.
         """
         taken, free = set(self.used), []
         for wanted in names:
@@ -74,7 +74,7 @@ class KernelPrinter(ExprPrinter):
         self, kernel: Kernel, sites: dict[Any, int], callees: dict[Kernel, str], taken: frozenset[str] = frozenset()
     ) -> None:
         super().__init__(Names(used=set(taken)), sites)
-        self.kernel, self.callees = kernel, callees
+        self.kernel, self.callees, self.taken = kernel, callees, taken
         self.calls: list[Kernel] = []
         self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}
 
@@ -108,7 +108,7 @@ class KernelPrinter(ExprPrinter):
         text = f"$static$void $name$({', '.join(params) or 'void'})\n{{\n" + "\n".join([*lines, *body]) + "\n}\n"
         return Function(
             k, text, tuple(dims), k.checks, scratch, tuple(dict.fromkeys(self.calls)), frozenset(self.needs),
-            frozenset(self.types), tables, frozenset(self.names.used),
+            frozenset(self.types), tables, frozenset(self.names.used - self.taken),
         )
 
     def _declare_registers(self) -> None:

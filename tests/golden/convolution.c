@@ -143,7 +143,7 @@ static void tile_add_4x16(const float *restrict a, const float *restrict b, floa
 }
 
 /* out0[2, 4, 5, 4], where[2, 4, 5, 4] from x[2, 3, 9, 8], w[4, 3, 3, 3] */
-KERNEL static void k0_matmul_relu_where(const float *restrict x_, const float *restrict w_, float *restrict out0_, float *restrict where_, int64_t begin, int64_t end)
+KERNEL static void k0_matmul_relu_where(const float *restrict x, const float *restrict w, float *restrict out0, float *restrict where, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[27 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -159,7 +159,7 @@ KERNEL static void k0_matmul_relu_where(const float *restrict x_, const float *r
           for (; j + 8 <= stop_1; j += 8) {
             float lane_2[8] = {0};
             for (int64_t l_3 = 0; l_3 < 8; l_3++)
-              lane_2[l_3] = ((chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1 < 9 && (k2 + ((j + l_3) % 4) * 2 - 1) >= 0 && k2 + ((j + l_3) % 4) * 2 - 1 < 8 ? x_[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_3) / 4) * 16 + ((j + l_3) % 4) * 2 - 9] : 0.0f;
+              lane_2[l_3] = ((chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_3) / 4) * 2 - 1 < 9 && (k2 + ((j + l_3) % 4) * 2 - 1) >= 0 && k2 + ((j + l_3) % 4) * 2 - 1 < 8 ? x[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_3) / 4) * 16 + ((j + l_3) % 4) * 2 - 9] : 0.0f;
             const f32x8 x_4 = f32x8_load(lane_2);
             f32x8_store(panel + k0 * 144 + k1 * 48 + k2 * 16 + j, x_4);
           }
@@ -167,14 +167,14 @@ KERNEL static void k0_matmul_relu_where(const float *restrict x_, const float *r
             const int64_t left_5 = stop_1 - j;
             float lane_6[8] = {0};
             for (int64_t l_7 = 0; l_7 < left_5; l_7++)
-              lane_6[l_7] = ((chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1 < 9 && (k2 + ((j + l_7) % 4) * 2 - 1) >= 0 && k2 + ((j + l_7) % 4) * 2 - 1 < 8 ? x_[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_7) / 4) * 16 + ((j + l_7) % 4) * 2 - 9] : 0.0f;
+              lane_6[l_7] = ((chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1) >= 0 && (chunk % 2) * 8 + k1 + ((j + l_7) / 4) * 2 - 1 < 9 && (k2 + ((j + l_7) % 4) * 2 - 1) >= 0 && k2 + ((j + l_7) % 4) * 2 - 1 < 8 ? x[(chunk / 2) * 216 + (chunk % 2) * 64 + k0 * 72 + k1 * 8 + k2 + ((j + l_7) / 4) * 16 + ((j + l_7) % 4) * 2 - 9] : 0.0f;
             const f32x8 x_8 = f32x8_load(lane_6);
             f32x8_store_n(panel + k0 * 144 + k1 * 48 + k2 * 16 + j, x_8, left_5);
           }
         }
       }
     }
-    tile_4x16(w_, panel, tile, 27, 27, 1);
+    tile_4x16(w, panel, tile, 27, 27, 1);
     for (int64_t i = 0; i < 4; i++) {
       const int64_t stop_9 = i64_min(16, 20 - (chunk % 2) * 16);
       int64_t j2 = 0;
@@ -182,23 +182,23 @@ KERNEL static void k0_matmul_relu_where(const float *restrict x_, const float *r
         const f32x8 x_10 = f32x8_load(tile + i * 16 + j2);
         const f32x8 relu_11 = f32x8_relu(x_10);
         const f32x8 select_12 = f32x8_select_lt(f32x8_splat(0.0f), relu_11, f32x8_mul(relu_11, f32x8_splat(2.0f)), f32x8_splat(0.0f));
-        f32x8_store(out0_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_11);
-        f32x8_store(where_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_12);
+        f32x8_store(out0 + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_11);
+        f32x8_store(where + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_12);
       }
       if (j2 < stop_9) {
         const int64_t left_13 = stop_9 - j2;
         const f32x8 x_14 = f32x8_load_n(tile + i * 16 + j2, left_13);
         const f32x8 relu_15 = f32x8_relu(x_14);
         const f32x8 select_16 = f32x8_select_lt(f32x8_splat(0.0f), relu_15, f32x8_mul(relu_15, f32x8_splat(2.0f)), f32x8_splat(0.0f));
-        f32x8_store_n(out0_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_15, left_13);
-        f32x8_store_n(where_ + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_16, left_13);
+        f32x8_store_n(out0 + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, relu_15, left_13);
+        f32x8_store_n(where + (chunk / 2) * 80 + (chunk % 2) * 16 + i * 20 + j2, select_16, left_13);
       }
     }
   }
 }
 
 /* out1[2, 3, 9, 8] from where[2, 4, 5, 4], w[4, 3, 3, 3] */
-KERNEL static void k1_matmul(const float *restrict where_, const float *restrict w_, float *restrict out1_, int64_t begin, int64_t end)
+KERNEL static void k1_matmul(const float *restrict where, const float *restrict w, float *restrict out1, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[9 * 16];
   ADJOINT_ALIGNED float tile[3 * 16];
@@ -219,7 +219,7 @@ KERNEL static void k1_matmul(const float *restrict where_, const float *restrict
           for (; j2 + 8 <= stop_1; j2 += 8) {
             float lane_2[8] = {0};
             for (int64_t l_3 = 0; l_3 < 8; l_3++)
-              lane_2[l_3] = ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0 < 9 && (((j2 + l_3) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_3) % 8) + 1 - k1) >= 0 && ((j2 + l_3) % 8) + 1 - k1 < 7 ? where_[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_3) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_3) % 8) + 1 - k1) / 2)] : 0.0f;
+              lane_2[l_3] = ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_3) / 8) + 1 - k0 < 9 && (((j2 + l_3) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_3) % 8) + 1 - k1) >= 0 && ((j2 + l_3) % 8) + 1 - k1 < 7 ? where[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_3) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_3) % 8) + 1 - k1) / 2)] : 0.0f;
             const f32x8 x_4 = f32x8_load(lane_2);
             f32x8_store(panel + k0 * 48 + k1 * 16 + j2, x_4);
           }
@@ -227,32 +227,32 @@ KERNEL static void k1_matmul(const float *restrict where_, const float *restrict
             const int64_t left_5 = stop_1 - j2;
             float lane_6[8] = {0};
             for (int64_t l_7 = 0; l_7 < left_5; l_7++)
-              lane_6[l_7] = ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0 < 9 && (((j2 + l_7) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_7) % 8) + 1 - k1) >= 0 && ((j2 + l_7) % 8) + 1 - k1 < 7 ? where_[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_7) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_7) % 8) + 1 - k1) / 2)] : 0.0f;
+              lane_6[l_7] = ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0) >= 0 && (chunk % 5) * 2 + ((j2 + l_7) / 8) + 1 - k0 < 9 && (((j2 + l_7) % 8) + 1 - k1) % 2 == 0 && (((j2 + l_7) % 8) + 1 - k1) >= 0 && ((j2 + l_7) % 8) + 1 - k1 < 7 ? where[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((((j2 + l_7) / 8) + 1 - k0) / 2) * 4 + ((((j2 + l_7) % 8) + 1 - k1) / 2)] : 0.0f;
             const f32x8 x_8 = f32x8_load(lane_6);
             f32x8_store_n(panel + k0 * 48 + k1 * 16 + j2, x_8, left_5);
           }
         }
       }
-      tile_add_3x16(w_ + o0 * 27, panel, tile, 9, 9, 1);
+      tile_add_3x16(w + o0 * 27, panel, tile, 9, 9, 1);
     }
     for (int64_t i2 = 0; i2 < 3; i2++) {
       const int64_t stop_9 = i64_min(16, 72 - (chunk % 5) * 16);
       int64_t j3 = 0;
       for (; j3 + 8 <= stop_9; j3 += 8) {
         const f32x8 x_10 = f32x8_load(tile + i2 * 16 + j3);
-        f32x8_store(out1_ + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_10);
+        f32x8_store(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_10);
       }
       if (j3 < stop_9) {
         const int64_t left_11 = stop_9 - j3;
         const f32x8 x_12 = f32x8_load_n(tile + i2 * 16 + j3, left_11);
-        f32x8_store_n(out1_ + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_12, left_11);
+        f32x8_store_n(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_12, left_11);
       }
     }
   }
 }
 
 /* out2[4, 3, 3, 3] from x[2, 3, 9, 8], where[2, 4, 5, 4] */
-KERNEL static void k2_matmul(const float *restrict x_, const float *restrict where_, float *restrict out2_, int64_t begin, int64_t end)
+KERNEL static void k2_matmul(const float *restrict x, const float *restrict where, float *restrict out2, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[20 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -273,7 +273,7 @@ KERNEL static void k2_matmul(const float *restrict x_, const float *restrict whe
           for (; j2 + 8 <= stop_1; j2 += 8) {
             float lane_2[8] = {0};
             for (int64_t l_3 = 0; l_3 < 8; l_3++)
-              lane_2[l_3] = (k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1 < 8 ? x_[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_3) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_3) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_3) % 3) - 9] : 0.0f;
+              lane_2[l_3] = (k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_3) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_3) % 3) - 1 < 8 ? x[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_3) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_3) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_3) % 3) - 9] : 0.0f;
             const f32x8 x_4 = f32x8_load(lane_2);
             f32x8_store(panel + k0 * 64 + k1 * 16 + j2, x_4);
           }
@@ -281,25 +281,25 @@ KERNEL static void k2_matmul(const float *restrict x_, const float *restrict whe
             const int64_t left_5 = stop_1 - j2;
             float lane_6[8] = {0};
             for (int64_t l_7 = 0; l_7 < left_5; l_7++)
-              lane_6[l_7] = (k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1 < 8 ? x_[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_7) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_7) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_7) % 3) - 9] : 0.0f;
+              lane_6[l_7] = (k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1) >= 0 && k0 * 2 + (((chunk * 16 + j2 + l_7) / 3) % 3) - 1 < 9 && (k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1) >= 0 && k1 * 2 + ((chunk * 16 + j2 + l_7) % 3) - 1 < 8 ? x[o0 * 216 + k0 * 16 + k1 * 2 + (((chunk * 16 + j2 + l_7) / 3) / 3) * 72 + (((chunk * 16 + j2 + l_7) / 3) % 3) * 8 + ((chunk * 16 + j2 + l_7) % 3) - 9] : 0.0f;
             const f32x8 x_8 = f32x8_load(lane_6);
             f32x8_store_n(panel + k0 * 64 + k1 * 16 + j2, x_8, left_5);
           }
         }
       }
-      tile_add_4x16(where_ + o0 * 80, panel, tile, 20, 20, 1);
+      tile_add_4x16(where + o0 * 80, panel, tile, 20, 20, 1);
     }
     for (int64_t i2 = 0; i2 < 4; i2++) {
       const int64_t stop_9 = i64_min(16, 27 - chunk * 16);
       int64_t j3 = 0;
       for (; j3 + 8 <= stop_9; j3 += 8) {
         const f32x8 x_10 = f32x8_load(tile + i2 * 16 + j3);
-        f32x8_store(out2_ + chunk * 16 + i2 * 27 + j3, x_10);
+        f32x8_store(out2 + chunk * 16 + i2 * 27 + j3, x_10);
       }
       if (j3 < stop_9) {
         const int64_t left_11 = stop_9 - j3;
         const f32x8 x_12 = f32x8_load_n(tile + i2 * 16 + j3, left_11);
-        f32x8_store_n(out2_ + chunk * 16 + i2 * 27 + j3, x_12, left_11);
+        f32x8_store_n(out2 + chunk * 16 + i2 * 27 + j3, x_12, left_11);
       }
     }
   }

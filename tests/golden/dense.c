@@ -84,7 +84,7 @@ static void tile_1x16(const float *restrict a, const float *restrict b, float *r
 }
 
 /* out[33, 17] from w[20, 17], x[33, 20], v[17] */
-KERNEL static void k0_matmul_relu(const float *restrict w_, const float *restrict x_, const float *restrict v_, float *restrict out_, int64_t begin, int64_t end)
+KERNEL static void k0_matmul_relu(const float *restrict w, const float *restrict x, const float *restrict v, float *restrict out, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[20 * 16];
   ADJOINT_ALIGNED float tile[6 * 16];
@@ -96,47 +96,47 @@ KERNEL static void k0_matmul_relu(const float *restrict w_, const float *restric
       const int64_t stop_1 = i64_min(16, 17 - chunk * 16);
       int64_t j = 0;
       for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load(w_ + chunk * 16 + k * 17 + j);
+        const f32x8 x_2 = f32x8_load(w + chunk * 16 + k * 17 + j);
         f32x8_store(panel + k * 16 + j, x_2);
       }
       if (j < stop_1) {
         const int64_t left_3 = stop_1 - j;
-        const f32x8 x_4 = f32x8_load_n(w_ + chunk * 16 + k * 17 + j, left_3);
+        const f32x8 x_4 = f32x8_load_n(w + chunk * 16 + k * 17 + j, left_3);
         f32x8_store_n(panel + k * 16 + j, x_4, left_3);
       }
     }
     for (int64_t r = 0; r < 5; r++) {
-      tile_6x16(x_ + r * 120, panel, tile, 20, 20, 1);
+      tile_6x16(x + r * 120, panel, tile, 20, 20, 1);
       for (int64_t i = 0; i < 6; i++) {
         const int64_t stop_5 = i64_min(16, 17 - chunk * 16);
         int64_t j2 = 0;
         for (; j2 + 8 <= stop_5; j2 += 8) {
           const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
-          const f32x8 x_7 = f32x8_load(v_ + chunk * 16 + j2);
-          f32x8_store(out_ + chunk * 16 + r * 102 + i * 17 + j2, f32x8_relu(f32x8_add(x_6, x_7)));
+          const f32x8 x_7 = f32x8_load(v + chunk * 16 + j2);
+          f32x8_store(out + chunk * 16 + r * 102 + i * 17 + j2, f32x8_relu(f32x8_add(x_6, x_7)));
         }
         if (j2 < stop_5) {
           const int64_t left_8 = stop_5 - j2;
           const f32x8 x_9 = f32x8_load_n(tile + i * 16 + j2, left_8);
-          const f32x8 x_10 = f32x8_load_n(v_ + chunk * 16 + j2, left_8);
-          f32x8_store_n(out_ + chunk * 16 + r * 102 + i * 17 + j2, f32x8_relu(f32x8_add(x_9, x_10)), left_8);
+          const f32x8 x_10 = f32x8_load_n(v + chunk * 16 + j2, left_8);
+          f32x8_store_n(out + chunk * 16 + r * 102 + i * 17 + j2, f32x8_relu(f32x8_add(x_9, x_10)), left_8);
         }
       }
     }
     for (int64_t rest = 30; rest < 33; rest++) {
-      tile_1x16(x_ + rest * 20, panel, tile, 20, 20, 1);
+      tile_1x16(x + rest * 20, panel, tile, 20, 20, 1);
       const int64_t stop_11 = i64_min(16, 17 - chunk * 16);
       int64_t j3 = 0;
       for (; j3 + 8 <= stop_11; j3 += 8) {
         const f32x8 x_12 = f32x8_load(tile + j3);
-        const f32x8 x_13 = f32x8_load(v_ + chunk * 16 + j3);
-        f32x8_store(out_ + chunk * 16 + rest * 17 + j3, f32x8_relu(f32x8_add(x_12, x_13)));
+        const f32x8 x_13 = f32x8_load(v + chunk * 16 + j3);
+        f32x8_store(out + chunk * 16 + rest * 17 + j3, f32x8_relu(f32x8_add(x_12, x_13)));
       }
       if (j3 < stop_11) {
         const int64_t left_14 = stop_11 - j3;
         const f32x8 x_15 = f32x8_load_n(tile + j3, left_14);
-        const f32x8 x_16 = f32x8_load_n(v_ + chunk * 16 + j3, left_14);
-        f32x8_store_n(out_ + chunk * 16 + rest * 17 + j3, f32x8_relu(f32x8_add(x_15, x_16)), left_14);
+        const f32x8 x_16 = f32x8_load_n(v + chunk * 16 + j3, left_14);
+        f32x8_store_n(out + chunk * 16 + rest * 17 + j3, f32x8_relu(f32x8_add(x_15, x_16)), left_14);
       }
     }
   }

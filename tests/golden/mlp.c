@@ -224,23 +224,23 @@ static void tile_1x8(const float *restrict a, const float *restrict b, float *re
 }
 
 /* check_index[16] from t[16] */
-KERNEL static void k0_check_index(const int64_t *restrict t_, int64_t *restrict check_index_, adjoint_context *context, int64_t begin, int64_t end)
+KERNEL static void k0_check_index(const int64_t *restrict t, int64_t *restrict check_index, adjoint_context *context, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
   for (int64_t j = 0; j < 16; j += 4) {
-    const i64x4 x_1 = i64x4_load(t_ + j);
+    const i64x4 x_1 = i64x4_load(t + j);
     int64_t given_2[4];
     int64_t lane_3[4] = {0};
     i64x4_store(given_2, x_1);
     for (int64_t l_4 = 0; l_4 < 4; l_4++)
       lane_3[l_4] = adjoint_index(context, given_2[l_4], 5, 0);
-    i64x4_store(check_index_ + j, i64x4_load(lane_3));
+    i64x4_store(check_index + j, i64x4_load(lane_3));
   }
 }
 
 /* relu[16, 20] from w1[12, 20], x[16, 12] */
-KERNEL static void k1_matmul_relu(const float *restrict w1_, const float *restrict x_, float *restrict relu_, int64_t begin, int64_t end)
+KERNEL static void k1_matmul_relu(const float *restrict w1, const float *restrict x, float *restrict relu, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[12 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -252,28 +252,28 @@ KERNEL static void k1_matmul_relu(const float *restrict w1_, const float *restri
       const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
       int64_t j = 0;
       for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load(w1_ + chunk * 16 + k * 20 + j);
+        const f32x8 x_2 = f32x8_load(w1 + chunk * 16 + k * 20 + j);
         f32x8_store(panel + k * 16 + j, x_2);
       }
       if (j < stop_1) {
         const int64_t left_3 = stop_1 - j;
-        const f32x8 x_4 = f32x8_load_n(w1_ + chunk * 16 + k * 20 + j, left_3);
+        const f32x8 x_4 = f32x8_load_n(w1 + chunk * 16 + k * 20 + j, left_3);
         f32x8_store_n(panel + k * 16 + j, x_4, left_3);
       }
     }
     for (int64_t r = 0; r < 4; r++) {
-      tile_4x16(x_ + r * 48, panel, tile, 12, 12, 1);
+      tile_4x16(x + r * 48, panel, tile, 12, 12, 1);
       for (int64_t i = 0; i < 4; i++) {
         const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
         int64_t j2 = 0;
         for (; j2 + 8 <= stop_5; j2 += 8) {
           const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
-          f32x8_store(relu_ + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_6));
+          f32x8_store(relu + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_6));
         }
         if (j2 < stop_5) {
           const int64_t left_7 = stop_5 - j2;
           const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
-          f32x8_store_n(relu_ + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_8), left_7);
+          f32x8_store_n(relu + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_8), left_7);
         }
       }
     }
@@ -281,28 +281,28 @@ KERNEL static void k1_matmul_relu(const float *restrict w1_, const float *restri
 }
 
 /* product[16, 5] from w2[20, 5], relu[16, 20] */
-KERNEL static void k2_matmul(const float *restrict w2_, const float *restrict relu_, float *restrict product_, int64_t begin, int64_t end)
+KERNEL static void k2_matmul(const float *restrict w2, const float *restrict relu, float *restrict product, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[20 * 8];
   ADJOINT_ALIGNED float tile[8 * 8];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 20; k++) {
       f32x8_store(panel + k * 8, f32x8_splat(0.0f));
-      const f32x8 x_1 = f32x8_load_n(w2_ + k * 5, 5);
+      const f32x8 x_1 = f32x8_load_n(w2 + k * 5, 5);
       f32x8_store_n(panel + k * 8, x_1, 5);
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_8x8(relu_ + r * 160, panel, tile, 20, 20, 1);
+      tile_8x8(relu + r * 160, panel, tile, 20, 20, 1);
       for (int64_t i = 0; i < 8; i++) {
         const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
-        f32x8_store_n(product_ + r * 40 + i * 5, x_2, 5);
+        f32x8_store_n(product + r * 40 + i * 5, x_2, 5);
       }
     }
   }
 }
 
 /* fma[16, 5], total[] from product[16, 5], check_index[16] */
-KERNEL static void k3_max_subtract_exp(const float *restrict product_, const int64_t *restrict check_index_, float *restrict fma_, float *restrict total_, int64_t begin, int64_t end)
+KERNEL static void k3_max_subtract_exp(const float *restrict product, const int64_t *restrict check_index, float *restrict fma, float *restrict total, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
@@ -318,14 +318,14 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product_, const int
   acc0 = 0.0f;
   for (int64_t row = 0; row < 16; row++) {
     acc1 = f32x8_splat(-INFINITY);
-    const f32x8 x_1 = f32x8_load_n(product_ + row * 5, 5);
+    const f32x8 x_1 = f32x8_load_n(product + row * 5, 5);
     acc1 = f32x8_max(acc1, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat(-INFINITY)));
     v2 = f32x8_hmax(acc1);
     acc3 = f32x4_splat(0.0f);
     acc5 = f32x4_splat(0.0f);
     const float c_2 = (v2 == -INFINITY) ? 0.0f : v2;
-    const int64_t c_3 = check_index_[row];
-    const f32x4 x_4 = f32x4_load(product_ + row * 5);
+    const int64_t c_3 = check_index[row];
+    const f32x4 x_4 = f32x4_load(product + row * 5);
     const f32x4 sub_5 = f32x4_sub(x_4, f32x4_splat(c_2));
     const f32x4 exp_6 = f32x4_exp(sub_5);
     const m64x4 eq_7 = i64x4_eq(i64x4_splat(c_3), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
@@ -333,7 +333,7 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product_, const int
     f32x4_store(row0, exp_6);
     acc3 = f32x4_add(acc3, exp_6);
     acc5 = f32x4_add(acc5, select_8);
-    const f32x4 x_9 = f32x4_load_n(product_ + row * 5 + 4, 1);
+    const f32x4 x_9 = f32x4_load_n(product + row * 5 + 4, 1);
     const f32x4 sub_10 = f32x4_sub(x_9, f32x4_splat(c_2));
     const f32x4 exp_11 = f32x4_exp(sub_10);
     const m64x4 eq_12 = i64x4_eq(i64x4_splat(c_3), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
@@ -347,29 +347,29 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product_, const int
     const float select_15 = eq_14 ? 1.0f : v4;
     acc0 = acc0 + (f32_log(select_15) - v6);
     v7 = eq_14 ? 0.0f : (0.0625f / select_15);
-    const int64_t c_16 = check_index_[row];
+    const int64_t c_16 = check_index[row];
     const f32x4 x_17 = f32x4_load(row0);
     const m64x4 eq_18 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
     const f32x4 select_19 = f32x4_select(m32x4_cvt_m64(eq_18), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store(fma_ + row * 5, f32x4_fma(f32x4_splat(v7), x_17, select_19));
+    f32x4_store(fma + row * 5, f32x4_fma(f32x4_splat(v7), x_17, select_19));
     const f32x4 x_20 = f32x4_load_n(row0 + 4, 1);
     const m64x4 eq_21 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
     const f32x4 select_22 = f32x4_select(m32x4_cvt_m64(eq_21), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store_n(fma_ + row * 5 + 4, f32x4_fma(f32x4_splat(v7), x_20, select_22), 1);
+    f32x4_store_n(fma + row * 5 + 4, f32x4_fma(f32x4_splat(v7), x_20, select_22), 1);
   }
-  total_[0] = acc0;
+  total[0] = acc0;
 }
 
 /* out[] from total[] */
-KERNEL static void k4_multiply(const float *restrict total_, float *restrict out_, int64_t begin, int64_t end)
+KERNEL static void k4_multiply(const float *restrict total, float *restrict out, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
-  out_[0] = total_[0] * 0.0625f;
+  out[0] = total[0] * 0.0625f;
 }
 
 /* product_1[16, 20] from w2[20, 5], fma[16, 5] */
-KERNEL static void k5_matmul(const float *restrict w2_, const float *restrict fma_, float *restrict product_1_, int64_t begin, int64_t end)
+KERNEL static void k5_matmul(const float *restrict w2, const float *restrict fma, float *restrict product_1, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[5 * 16];
   ADJOINT_ALIGNED float tile[4 * 16];
@@ -381,28 +381,28 @@ KERNEL static void k5_matmul(const float *restrict w2_, const float *restrict fm
       const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
       int64_t j = 0;
       for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load_s(w2_ + chunk * 80 + k + j * 5, 5);
+        const f32x8 x_2 = f32x8_load_s(w2 + chunk * 80 + k + j * 5, 5);
         f32x8_store(panel + k * 16 + j, x_2);
       }
       if (j < stop_1) {
         const int64_t left_3 = stop_1 - j;
-        const f32x8 x_4 = f32x8_load_sn(w2_ + chunk * 80 + k + j * 5, 5, left_3);
+        const f32x8 x_4 = f32x8_load_sn(w2 + chunk * 80 + k + j * 5, 5, left_3);
         f32x8_store_n(panel + k * 16 + j, x_4, left_3);
       }
     }
     for (int64_t r = 0; r < 4; r++) {
-      tile_4x16(fma_ + r * 20, panel, tile, 5, 5, 1);
+      tile_4x16(fma + r * 20, panel, tile, 5, 5, 1);
       for (int64_t i = 0; i < 4; i++) {
         const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
         int64_t j2 = 0;
         for (; j2 + 8 <= stop_5; j2 += 8) {
           const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
-          f32x8_store(product_1_ + chunk * 16 + r * 80 + i * 20 + j2, x_6);
+          f32x8_store(product_1 + chunk * 16 + r * 80 + i * 20 + j2, x_6);
         }
         if (j2 < stop_5) {
           const int64_t left_7 = stop_5 - j2;
           const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
-          f32x8_store_n(product_1_ + chunk * 16 + r * 80 + i * 20 + j2, x_8, left_7);
+          f32x8_store_n(product_1 + chunk * 16 + r * 80 + i * 20 + j2, x_8, left_7);
         }
       }
     }
@@ -410,7 +410,7 @@ KERNEL static void k5_matmul(const float *restrict w2_, const float *restrict fm
 }
 
 /* w1[12, 20] from relu[16, 20], product_1[16, 20], x[16, 12] */
-KERNEL static void k6_matmul_fma(const float *restrict relu_, const float *restrict product_1_, const float *restrict x_, float *restrict w1_, int64_t begin, int64_t end)
+KERNEL static void k6_matmul_fma(const float *restrict relu, const float *restrict product_1, const float *restrict x, float *restrict w1, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[16 * 16];
   ADJOINT_ALIGNED float tile[6 * 16];
@@ -422,34 +422,34 @@ KERNEL static void k6_matmul_fma(const float *restrict relu_, const float *restr
       const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
       int64_t j = 0;
       for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load(relu_ + chunk * 16 + k * 20 + j);
-        const f32x8 x_3 = f32x8_load(product_1_ + chunk * 16 + k * 20 + j);
+        const f32x8 x_2 = f32x8_load(relu + chunk * 16 + k * 20 + j);
+        const f32x8 x_3 = f32x8_load(product_1 + chunk * 16 + k * 20 + j);
         const f32x8 select_4 = f32x8_select_lt(f32x8_splat(0.0f), x_2, x_3, f32x8_splat(0.0f));
         f32x8_store(panel + k * 16 + j, select_4);
       }
       if (j < stop_1) {
         const int64_t left_5 = stop_1 - j;
-        const f32x8 x_6 = f32x8_load_n(relu_ + chunk * 16 + k * 20 + j, left_5);
-        const f32x8 x_7 = f32x8_load_n(product_1_ + chunk * 16 + k * 20 + j, left_5);
+        const f32x8 x_6 = f32x8_load_n(relu + chunk * 16 + k * 20 + j, left_5);
+        const f32x8 x_7 = f32x8_load_n(product_1 + chunk * 16 + k * 20 + j, left_5);
         const f32x8 select_8 = f32x8_select_lt(f32x8_splat(0.0f), x_6, x_7, f32x8_splat(0.0f));
         f32x8_store_n(panel + k * 16 + j, select_8, left_5);
       }
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_6x16(x_ + r * 6, panel, tile, 16, 1, 12);
+      tile_6x16(x + r * 6, panel, tile, 16, 1, 12);
       for (int64_t i = 0; i < 6; i++) {
         const int64_t stop_9 = i64_min(16, 20 - chunk * 16);
         int64_t j2 = 0;
         for (; j2 + 8 <= stop_9; j2 += 8) {
           const f32x8 x_10 = f32x8_load(tile + i * 16 + j2);
-          const f32x8 x_11 = f32x8_load(w1_ + chunk * 16 + r * 120 + i * 20 + j2);
-          f32x8_store(w1_ + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_10, f32x8_splat((-0.1f)), x_11));
+          const f32x8 x_11 = f32x8_load(w1 + chunk * 16 + r * 120 + i * 20 + j2);
+          f32x8_store(w1 + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_10, f32x8_splat((-0.1f)), x_11));
         }
         if (j2 < stop_9) {
           const int64_t left_12 = stop_9 - j2;
           const f32x8 x_13 = f32x8_load_n(tile + i * 16 + j2, left_12);
-          const f32x8 x_14 = f32x8_load_n(w1_ + chunk * 16 + r * 120 + i * 20 + j2, left_12);
-          f32x8_store_n(w1_ + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_13, f32x8_splat((-0.1f)), x_14), left_12);
+          const f32x8 x_14 = f32x8_load_n(w1 + chunk * 16 + r * 120 + i * 20 + j2, left_12);
+          f32x8_store_n(w1 + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_13, f32x8_splat((-0.1f)), x_14), left_12);
         }
       }
     }
@@ -457,29 +457,29 @@ KERNEL static void k6_matmul_fma(const float *restrict relu_, const float *restr
 }
 
 /* w2[20, 5] from fma[16, 5], relu[16, 20] */
-KERNEL static void k7_matmul_fma(const float *restrict fma_, const float *restrict relu_, float *restrict w2_, int64_t begin, int64_t end)
+KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restrict relu, float *restrict w2, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float panel[16 * 8];
   ADJOINT_ALIGNED float tile[7 * 8];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 16; k++) {
       f32x8_store(panel + k * 8, f32x8_splat(0.0f));
-      const f32x8 x_1 = f32x8_load_n(fma_ + k * 5, 5);
+      const f32x8 x_1 = f32x8_load_n(fma + k * 5, 5);
       f32x8_store_n(panel + k * 8, x_1, 5);
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_7x8(relu_ + r * 7, panel, tile, 16, 1, 20);
+      tile_7x8(relu + r * 7, panel, tile, 16, 1, 20);
       for (int64_t i = 0; i < 7; i++) {
         const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
-        const f32x8 x_3 = f32x8_load_n(w2_ + r * 35 + i * 5, 5);
-        f32x8_store_n(w2_ + r * 35 + i * 5, f32x8_fma(x_2, f32x8_splat((-0.1f)), x_3), 5);
+        const f32x8 x_3 = f32x8_load_n(w2 + r * 35 + i * 5, 5);
+        f32x8_store_n(w2 + r * 35 + i * 5, f32x8_fma(x_2, f32x8_splat((-0.1f)), x_3), 5);
       }
     }
     for (int64_t rest = 14; rest < 20; rest++) {
-      tile_1x8(relu_ + rest, panel, tile, 16, 1, 20);
+      tile_1x8(relu + rest, panel, tile, 16, 1, 20);
       const f32x8 x_4 = f32x8_load_n(tile, 5);
-      const f32x8 x_5 = f32x8_load_n(w2_ + rest * 5, 5);
-      f32x8_store_n(w2_ + rest * 5, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
+      const f32x8 x_5 = f32x8_load_n(w2 + rest * 5, 5);
+      f32x8_store_n(w2 + rest * 5, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
     }
   }
 }

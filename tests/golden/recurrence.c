@@ -1,5 +1,5 @@
 /* carry_1[3, 9], step_1[3] from carry[3, 9], w[9, 9], step[3, 9] */
-KERNEL static void k0_product_tanh_total(const float *restrict carry_, const float *restrict w_, const float *restrict step_, float *restrict carry_1_, float *restrict step_1_, int64_t begin, int64_t end)
+KERNEL static void k0_product_tanh_total(const float *restrict carry, const float *restrict w, const float *restrict step, float *restrict carry_1, float *restrict step_1, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
@@ -9,24 +9,24 @@ KERNEL static void k0_product_tanh_total(const float *restrict carry_, const flo
     f32x8_store(row0, f32x8_splat(0.0f));
     f32x8_store_n(row0 + 8, f32x8_splat(0.0f), 1);
     for (int64_t r0 = 0; r0 < 9; r0++) {
-      const float c_1 = carry_[r0 + row * 9];
-      const f32x8 x_2 = f32x8_load(w_ + r0 * 9);
+      const float c_1 = carry[r0 + row * 9];
+      const f32x8 x_2 = f32x8_load(w + r0 * 9);
       f32x8_store(row0, f32x8_fma(f32x8_splat(c_1), x_2, f32x8_load(row0)));
-      const f32x8 x_3 = f32x8_load_n(w_ + r0 * 9 + 8, 1);
+      const f32x8 x_3 = f32x8_load_n(w + r0 * 9 + 8, 1);
       f32x8_store_n(row0 + 8, f32x8_fma(f32x8_splat(c_1), x_3, f32x8_load_n(row0 + 8, 1)), 1);
     }
     acc0 = f32x8_splat(0.0f);
     const f32x8 x_4 = f32x8_load(row0);
-    const f32x8 x_5 = f32x8_load(step_ + row * 9);
+    const f32x8 x_5 = f32x8_load(step + row * 9);
     const f32x8 tanh_6 = f32x8_tanh(f32x8_add(x_4, x_5));
-    f32x8_store(carry_1_ + row * 9, tanh_6);
+    f32x8_store(carry_1 + row * 9, tanh_6);
     acc0 = f32x8_add(acc0, tanh_6);
     const f32x8 x_7 = f32x8_load_n(row0 + 8, 1);
-    const f32x8 x_8 = f32x8_load_n(step_ + row * 9 + 8, 1);
+    const f32x8 x_8 = f32x8_load_n(step + row * 9 + 8, 1);
     const f32x8 tanh_9 = f32x8_tanh(f32x8_add(x_7, x_8));
-    f32x8_store_n(carry_1_ + row * 9 + 8, tanh_9, 1);
+    f32x8_store_n(carry_1 + row * 9 + 8, tanh_9, 1);
     acc0 = f32x8_add(acc0, f32x8_select(m32x8_first_n(1), tanh_9, f32x8_splat(0.0f)));
-    step_1_[row] = f32x8_hsum(acc0);
+    step_1[row] = f32x8_hsum(acc0);
   }
 }
 

@@ -1,5 +1,5 @@
 /* out[n, 5] from x[n, 5] */
-KERNEL static void k0_relu(const float *restrict x_, float *restrict out_, int64_t n, int64_t begin, int64_t end)
+KERNEL static void k0_relu(const float *restrict x, float *restrict out, int64_t n, int64_t begin, int64_t end)
 {
   for (int64_t chunk = begin; chunk < end; chunk++) {
     const int64_t stop_1 = i64_min(chunk * 13 + 13, ((n * 5 + 4095) / 4096));
@@ -7,17 +7,17 @@ KERNEL static void k0_relu(const float *restrict x_, float *restrict out_, int64
       const int64_t stop_2 = i64_min(4096, (n * 5) - row * 4096);
       int64_t j = 0;
       for (; j + 8 <= stop_2; j += 8) {
-        const f32x8 x_3 = f32x8_load(x_ + row * 4096 + j);
+        const f32x8 x_3 = f32x8_load(x + row * 4096 + j);
         const f32x8 relu_4 = f32x8_relu(f32x8_fma(x_3, f32x8_splat(2.0f), f32x8_splat(1.0f)));
-        f32x8_store(out_ + row * 4096 + j, relu_4);
-        ADJOINT_PREFETCH(x_ + row * 4096 + j + 4096);
+        f32x8_store(out + row * 4096 + j, relu_4);
+        ADJOINT_PREFETCH(x + row * 4096 + j + 4096);
       }
       if (j < stop_2) {
         const int64_t left_5 = stop_2 - j;
-        const f32x8 x_6 = f32x8_load_n(x_ + row * 4096 + j, left_5);
+        const f32x8 x_6 = f32x8_load_n(x + row * 4096 + j, left_5);
         const f32x8 relu_7 = f32x8_relu(f32x8_fma(x_6, f32x8_splat(2.0f), f32x8_splat(1.0f)));
-        f32x8_store_n(out_ + row * 4096 + j, relu_7, left_5);
-        ADJOINT_PREFETCH(x_ + row * 4096 + j + 4096);
+        f32x8_store_n(out + row * 4096 + j, relu_7, left_5);
+        ADJOINT_PREFETCH(x + row * 4096 + j + 4096);
       }
     }
   }

@@ -1,5 +1,5 @@
 /* out[8, 20] from x[8, 20] */
-KERNEL static void k0_max_exp_total(const float *restrict x_, float *restrict out_, int64_t begin, int64_t end)
+KERNEL static void k0_max_exp_total(const float *restrict x, float *restrict out, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
@@ -11,21 +11,21 @@ KERNEL static void k0_max_exp_total(const float *restrict x_, float *restrict ou
   for (int64_t row = 0; row < 8; row++) {
     acc0 = f32x8_splat(-INFINITY);
     for (int64_t j = 0; j < 16; j += 8) {
-      const f32x8 x_1 = f32x8_load(x_ + row * 20 + j);
+      const f32x8 x_1 = f32x8_load(x + row * 20 + j);
       acc0 = f32x8_max(acc0, x_1);
     }
-    const f32x8 x_2 = f32x8_load_n(x_ + row * 20 + 16, 4);
+    const f32x8 x_2 = f32x8_load_n(x + row * 20 + 16, 4);
     acc0 = f32x8_max(acc0, f32x8_select(m32x8_first_n(4), x_2, f32x8_splat(-INFINITY)));
     v1 = f32x8_hmax(acc0);
     acc2 = f32x8_splat(0.0f);
     const float c_3 = (v1 == -INFINITY) ? 0.0f : v1;
     for (int64_t j2 = 0; j2 < 16; j2 += 8) {
-      const f32x8 x_4 = f32x8_load(x_ + row * 20 + j2);
+      const f32x8 x_4 = f32x8_load(x + row * 20 + j2);
       const f32x8 exp_5 = f32x8_exp(f32x8_sub(x_4, f32x8_splat(c_3)));
       f32x8_store(row0 + j2, exp_5);
       acc2 = f32x8_add(acc2, exp_5);
     }
-    const f32x8 x_6 = f32x8_load_n(x_ + row * 20 + 16, 4);
+    const f32x8 x_6 = f32x8_load_n(x + row * 20 + 16, 4);
     const f32x8 exp_7 = f32x8_exp(f32x8_sub(x_6, f32x8_splat(c_3)));
     f32x8_store_n(row0 + 16, exp_7, 4);
     acc2 = f32x8_add(acc2, f32x8_select(m32x8_first_n(4), exp_7, f32x8_splat(0.0f)));
@@ -33,10 +33,10 @@ KERNEL static void k0_max_exp_total(const float *restrict x_, float *restrict ou
     const float c_8 = (v1 == -INFINITY) ? 1.0f : v3;
     for (int64_t j3 = 0; j3 < 16; j3 += 8) {
       const f32x8 x_9 = f32x8_load(row0 + j3);
-      f32x8_store(out_ + row * 20 + j3, f32x8_div(x_9, f32x8_splat(c_8)));
+      f32x8_store(out + row * 20 + j3, f32x8_div(x_9, f32x8_splat(c_8)));
     }
     const f32x8 x_10 = f32x8_load_n(row0 + 16, 4);
-    f32x8_store_n(out_ + row * 20 + 16, f32x8_div(x_10, f32x8_splat(c_8)), 4);
+    f32x8_store_n(out + row * 20 + 16, f32x8_div(x_10, f32x8_splat(c_8)), 4);
   }
 }
 
