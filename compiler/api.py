@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .artifact import Artifact, DimSpec, Param
+from .artifact import STAGES, Artifact, DimSpec, Param, Target
 from .errors import AdjointError, CompileError, DTypeError, GraphError, ShapeError
 from .graph import sizes
 from .graph.node import Node
@@ -25,7 +25,10 @@ from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
 from .version import fingerprint
 
-STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
+if TYPE_CHECKING:
+    from .lower.lowering import Options
+    from .pipeline import Compilation
+
 BACKENDS = ("c", "numpy")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -39,7 +42,7 @@ def compile(
     threads: int | None = None,
     target: Any = None,
     backend: str = "c",
-    options: Any = None,
+    options: Options | None = None,
 ) -> CompiledFunction:
     """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
 
@@ -51,6 +54,7 @@ def compile(
     threads   most threads that a call uses; results never depend on it
     target    "native" (default), the name of an ISA, or a `Target` record
     backend   "c", or "numpy" to run the graph in the reference interpreter
+    options   what to leave out or recompute, for work on the compiler itself
 
     Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
     compiler.
@@ -62,7 +66,7 @@ def compile(
 
 
 def _build(
-    program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any
+    program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None
 ) -> CompiledFunction:
     storages = [v["token"].storage for v in program.variables]
     written = frozenset(v["token"].storage.id for v, _ in program.updates)
@@ -87,7 +91,9 @@ def _build(
     )
 
 
-def _artifact(program: Program, target: Any, options: Any) -> tuple[Artifact, Path, Any]:
+def _artifact(
+    program: Program, target: Target, options: Options | None
+) -> tuple[Artifact, Path, Compilation | None]:
     """The artifact, its library, and the compilation if one had to run: the cache is asked before any pass runs."""
     from .runtime.build import build_library
     from .runtime.cache import Cache
@@ -236,15 +242,15 @@ class CompileReport:
     """
 
     def __init__(
-        self, program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Any,
-        artifact: Artifact | None, compilation: Any = None,
+        self, program: Program, structure: Any, threads: int | None, target: Any, backend: str,
+        options: Options | None, artifact: Artifact | None, compilation: Compilation | None = None,
     ) -> None:
         self.program, self.structure, self.threads, self.target = program, structure, threads, target
         self.backend, self.options, self.artifact = backend, options, artifact
         self._compilation = compilation
 
     @property
-    def compilation(self) -> Any:
+    def compilation(self) -> Compilation:
         """All stages of the compilation, run again when the artifact came from the cache."""
         if self._compilation is None:
             from .pipeline import compile_program
@@ -332,6 +338,6 @@ class _Sites(Mapping[int, str]):
 
 
 def _load(
-    data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Any
+    data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None
 ) -> CompiledFunction:
     return _build(deserialize_program(data), structure, threads, target, backend, options)

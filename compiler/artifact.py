@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 ABI = 1
 
+# The stages of a compilation that a report can show, first to last.
+STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
+
 # The block that every generated header and the services carry: what a caller and a compiled function share.
 ABI_HEADER = """\
 #ifndef ADJOINT_ABI

@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .artifact import STAGES
 from .errors import AdjointError, CompileError
 from .version import VERSION
 
 if TYPE_CHECKING:
     from .runtime.callable import CompiledFunction
-
-STAGES = ("graph", "adjoint", "optimized", "kernels", "memory", "c")
 
 
 class UsageError(AdjointError):

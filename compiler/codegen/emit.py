@@ -16,7 +16,8 @@ from ..lower.ir import Buf, Kernel
 from ..lower.lowering import Module
 from .entry import EntryPrinter
 from .env import template
-from .expr import ExprPrinter, Names
+from .expr import ExprPrinter
+from .indices import Names
 from .kernel import Function, KernelPrinter
 from .prelude import MATH, prelude
 from .types import memory

@@ -11,7 +11,8 @@ from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import Buf, Kernel, Run, ScanLoop, Step
 from ..lower.lowering import Module
-from .expr import ExprPrinter, Names
+from .expr import ExprPrinter
+from .indices import Names
 from .kernel import Function
 from .types import memory
 

@@ -71,9 +71,13 @@ class _Verifier:
                 for i in stmt.index:
                     self.bound(i, bound)
             elif isinstance(stmt, Call):
-                for buf, offset in stmt.args:
+                for (buf, offset), param in zip(stmt.args, stmt.kernel.params, strict=True):
                     self.declared(buf)
                     self.bound(offset, bound)
+                    if param in stmt.kernel.writes:
+                        self.written(buf)
+                for size in stmt.sizes:
+                    self.bound(size, bound)
 
     def loop(self, loop: Loop, bound: frozenset[IVar]) -> None:
         if loop.var in bound:
