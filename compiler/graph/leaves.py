@@ -48,7 +48,9 @@ def _extent(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
 
 
 # A run-time extent as a number.
-EXTENT = register(Op("extent", "leaf", 0, lambda inputs, attrs: ((), dtypes.INT64), attrs=("extent",), evaluate=_extent))
+EXTENT = register(
+    Op("extent", "leaf", 0, lambda inputs, attrs: ((), dtypes.INT64), attrs=("extent",), evaluate=_extent)
+)
 
 
 def _iota(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:

@@ -78,7 +78,8 @@ def driver(program: Program, artifact: Artifact, values: Any, dims: Any) -> str:
     for p, node in zip(fields, nodes, strict=True):
         sizes[p.name] = values[node].nbytes
     for field in [*(p.name for p in outputs), *written]:
-        lines.append(f'  for (int64_t k = 0; !status && k < {sizes[field]}; k++) printf("%02x", ((unsigned char *){field})[k]);')
+        lines.append("  if (status == ADJOINT_OK)")
+        lines.append(f'  for (int64_t k = 0; k < {sizes[field]}; k++) printf("%02x", ((unsigned char *){field})[k]);')
     lines += [f"  free({p.name});" for p in [*fields, *outputs]]
     return "\n".join([*lines, "  free(raw);", "  return status == ADJOINT_OK ? 0 : 3;", "}", ""])
 
