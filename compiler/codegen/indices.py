@@ -168,7 +168,7 @@ class IndexPrinter:
                 return "(0.0f / 0.0f)" if dtype.itemsize == 4 else "(0.0 / 0.0)"
             if np.isinf(v):
                 self.needs.add(("abs", element(dtype)))
-                return f"{'-' if v < 0 else ''}INFINITY"
+                return "(-INFINITY)" if v < 0 else "INFINITY"
             text = repr(float(v)) if dtype.itemsize == 8 else str(v)
             text = text if any(c in text for c in ".e") else text + ".0"
             text = text.replace("e+", "e")

@@ -66,6 +66,11 @@ def sum(x: Node, axes: Sequence[int]) -> Node:
     return make("sum", (x,), tuple(axes)) if axes else x
 
 
+def extent(n: Extent) -> Node:
+    """An extent as a 0-d int64."""
+    return literal(n, dtypes.INT64) if isinstance(n, int) else make("extent", (), n)
+
+
 def iota(shape: Shape, axis: int, dtype: DType = dtypes.INT64) -> Node:
     return make("iota", (), shape, axis, dtype)
 
@@ -94,9 +99,7 @@ def flat_iota(shape: Shape, axes: Sequence[int]) -> Node:
     for axis in reversed(axes):
         term = iota(shape, axis)
         if stride != 1:
-            if not isinstance(stride, int):
-                raise NotImplementedError("argmax over several axes of run-time extent")
-            term = mul(term, stride)
+            term = mul(term, broadcast(extent(stride), shape, ()))
         total = term if total is None else add(total, term)
         stride = sizes.mul(shape[axis], stride)
     assert total is not None

@@ -41,6 +41,18 @@ CONSTANT = register(
 )
 
 
+def _extent(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
+    from .interp import current_extent
+
+    return np.asarray(current_extent(node["extent"]), dtypes.INT64)
+
+
+# A run-time extent as a number.
+EXTENT = register(
+    Op("extent", "leaf", 0, lambda inputs, attrs: ((), dtypes.INT64), attrs=("extent",), evaluate=_extent)
+)
+
+
 def _iota(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     axis = node["axis"]
     ramp = np.arange(shape[axis], dtype=node.dtype).reshape([-1 if k == axis else 1 for k in range(len(shape))])

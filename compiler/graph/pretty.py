@@ -266,6 +266,7 @@ _SPECIAL = {
     "literal": _literal,
     "constant": _constant,
     "iota": _shape_known,
+    "extent": lambda node, operands: f"extent {node['extent']}",
     "broadcast": _shape_known,
     "reshape": _shape_known,
     "cast": _shape_known,

@@ -171,6 +171,8 @@ class _Verifier:
 
 def _dims(node: Node) -> list[Dim]:
     shapes: Any = node.shape if isinstance(node.dtype, tuple) else (node.shape,)
+    if node.op.name == "extent":
+        shapes = (node.attrs,)
     return [d for shape in shapes for extent in shape if isinstance(extent, Size) for d in sizes.dims_of(extent)]
 
 

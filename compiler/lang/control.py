@@ -53,7 +53,7 @@ def _closed_over(outputs: Sequence[Node], params: Sequence[Node]) -> list[Node]:
             inner.add(node)
     fixed: set[Node] = set()
     for node in order:
-        if node.op.name in ("literal", "iota") or b.constant_value(node) is not None:
+        if node.op.name in ("literal", "iota", "extent") or b.constant_value(node) is not None:
             fixed.add(node)
     needed = dict.fromkeys(i for node in order if node in inner for i in node.inputs)
     needed.update(dict.fromkeys(outputs))

@@ -9,7 +9,7 @@ from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import BOOL, FLOAT32, INT64, UINT8, DType
 from ..graph.node import Node, type_text
-from ..graph.sizes import Extent, Shape
+from ..graph.sizes import Shape
 from . import arithmetic as ar
 from .array import Array
 from .explain import complain
@@ -42,19 +42,8 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
 
 def count(shape: Shape, axes: tuple[int, ...], dtype: DType) -> Node:
     """The number of elements along axes as a 0-d node of a floating dtype."""
-    fixed: Extent = 1
-    total: Node | None = None
-    for extent in (shape[a] for a in axes):
-        if isinstance(extent, int):
-            fixed = sizes.mul(fixed, extent)
-            continue
-        # A run-time extent as a value: so many ones, added up.
-        ones = b.sum(b.full(1, (extent,), INT64), (0,))
-        total = ones if total is None else b.mul(total, ones)
-    assert isinstance(fixed, int)
-    if total is None:
-        return b.literal(fixed, dtype)
-    return b.cast(b.mul(total, fixed) if fixed != 1 else total, dtype)
+    total = sizes.product(shape[a] for a in axes)
+    return b.literal(total, dtype) if isinstance(total, int) else b.cast(b.extent(total), dtype)
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Array:

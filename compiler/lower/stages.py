@@ -126,6 +126,8 @@ class Expander:
         dtype = node.dtype
         if node.op.name == "literal":
             return Const(node["value"], dtype)
+        if node.op.name == "extent":
+            return IndexValue(index.of(node["extent"]), dtype)
         if node.op.name == "iota":
             self._look_up([at[node["axis"]]])
             return IndexValue(at[node["axis"]], dtype)
@@ -221,11 +223,11 @@ def choose_kept(
         elif op.kind == "control":
             for operand in node.inputs:
                 # A loop's operands are handed over as whole arrays.
-                if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota"):
+                if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota", "extent"):
                     kept.add(operand)
         elif op.name == "scatter_add" or op.name == "take":
             where = node.inputs[0 if op.name == "scatter_add" else 1]
-            if where.op.kind != "leaf" or where.op.name in ("literal", "iota"):
+            if where.op.kind != "leaf" or where.op.name in ("literal", "iota", "extent"):
                 kept.add(where)
             if op.name == "take" and cost[node.inputs[0]] > CHEAP:
                 keep_source(node.inputs[0])

@@ -20,9 +20,12 @@ from .ir import (
     Op,
     Prefetch,
     Reduce,
+    Run,
+    Step,
     Stmt,
     Store,
     expressions,
+    walk,
 )
 from .lowering import Module
 from .printer import kernel_text
@@ -34,12 +37,81 @@ def verify_module(module: Module) -> None:
     """Verifies every kernel of a module. Raises VerifyError with the kernel's text around what is wrong."""
     for kernel in [*module.tiles, *module.kernels]:
         verify_kernel(kernel)
+    verify_order(module.steps)
 
 
 def verify_kernel(kernel: Kernel) -> None:
     """Every variable is bound by a loop around its use, every buffer is declared and indexed by its rank within its
     extents, types agree, vector loops hold straight lines, and what is written is declared to be."""
     _Verifier(kernel).block(kernel.body, frozenset())
+
+
+def verify_order(steps: Sequence[Step]) -> None:
+    """No kernel reads memory of the arena before something has written it: an earlier kernel, or a statement of its own
+    that stands before the read."""
+    _order(steps, set())
+
+
+def _order(steps: Sequence[Step], written: set[Buf]) -> None:
+    for step in steps:
+        if isinstance(step, Run):
+            _reads_what_is_written(step.kernel, written)
+            continue
+        for initial, current, _, _ in step.carries:
+            _has_value(initial, written, "a loop starts from")
+            written.add(current)
+        _order(step.steps, written)
+        for _, _, following, last in step.carries:
+            _has_value(following, written, "a loop goes on with")
+            written.add(last)
+
+
+def _reads_what_is_written(kernel: Kernel, written: set[Buf]) -> None:
+    walked: set[int] = set()
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, Call):
+            # A tile's parameters come in the order of the arguments.
+            for buf, param in zip((b for b, _ in stmt.args), stmt.kernel.params, strict=True):
+                if param in stmt.kernel.writes:
+                    written.add(_base(buf))
+                else:
+                    _has_value(buf, written, f"kernel {kernel.name} reads")
+        if not isinstance(stmt, (Store, Reduce)):
+            continue
+        for e in expressions([stmt.value], walked):
+            if isinstance(e, Load):
+                _has_value(e.buf, written, f"kernel {kernel.name} reads")
+            indices = e.index if isinstance(e, Load) else (e.index,) if isinstance(e, IndexValue) else ()
+            for i in indices:
+                for buf in _looked_up(i):
+                    _has_value(buf, written, f"kernel {kernel.name} looks up indices in")
+        if isinstance(stmt, Reduce):
+            _has_value(stmt.buf, written, f"kernel {kernel.name} adds to")
+        written.add(_base(stmt.buf))
+
+
+def _base(buf: Buf) -> Buf:
+    while buf.base is not None:
+        buf = buf.base
+    return buf
+
+
+def _has_value(buf: Buf, written: set[Buf], what: str) -> None:
+    root = _base(buf)
+    if root.storage == "arena" and root not in written:
+        raise VerifyError(f"{what} {buf.name}, which nothing has written before")
+
+
+def _looked_up(i: Index) -> list[Buf]:
+    found, pending = [], [i]
+    while pending:
+        for atom, _ in pending.pop().terms:
+            if isinstance(atom, Lookup):
+                found.append(atom.key[0])
+                pending.extend(atom.key[1])
+            elif not isinstance(atom, IVar):
+                pending.append(atom.key[0])
+    return found
 
 
 class _Verifier:
@@ -121,9 +193,8 @@ class _Verifier:
         for var in i.vars():
             if var not in bound:
                 raise self.fail(f"variable {var} is used outside its loop")
-        for atom, _ in i.terms:
-            if isinstance(atom, Lookup):
-                self.declared(atom.key[0])
+        for buf in _looked_up(i):
+            self.declared(buf)
 
     def value(self, root: object, bound: frozenset[IVar]) -> None:
         for e in expressions([root]):  # type: ignore[list-item]

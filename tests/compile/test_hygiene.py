@@ -73,15 +73,16 @@ def driver(program: Program, artifact: Artifact, values: Any, dims: Any) -> str:
     lines += [
         f"  char *raw = malloc({name}_workspace(&args) + 64);",
         "  char *workspace = raw + (64 - (uintptr_t)raw % 64) % 64;",
-        f"  if ({name}(&args, workspace, NULL) != ADJOINT_OK) return 3;",
+        f"  const int32_t status = {name}(&args, workspace, NULL);",
     ]
     written = [p.name for p in fields if p.written]
     for p, node in zip(fields, nodes, strict=True):
         sizes[p.name] = values[node].nbytes
     for field in [*(p.name for p in outputs), *written]:
+        lines.append("  if (status == ADJOINT_OK)")
         lines.append(f'  for (int64_t k = 0; k < {sizes[field]}; k++) printf("%02x", ((unsigned char *){field})[k]);')
     lines += [f"  free({p.name});" for p in [*fields, *outputs]]
-    return "\n".join([*lines, "  free(raw);", "  return 0;", "}", ""])
+    return "\n".join([*lines, "  free(raw);", "  return status == ADJOINT_OK ? 0 : 3;", "}", ""])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -90,10 +91,20 @@ def test_sanitizers_find_nothing_and_the_program_alone_gives_the_same_bits(
     name: str, target: str, tmp_path: Path
 ) -> None:
     """Address and undefined behaviour, in a program of C alone whose buffers end where the arrays end."""
-    if missing_features(resolve_target(target)):
-        pytest.skip(f"this processor is no {target}")
     program = PROGRAMS[name]()
     values, dims = values_of(program), dims_of(program)
+    done = sanitized(program, values, dims, target, tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr[:3000]
+    results = oracle.run(program, values, target=target)
+    assert done.stdout == "".join(r.tobytes().hex() for r in results)
+
+
+def sanitized(
+    program: Program, values: Any, dims: Any, target: str, tmp_path: Path
+) -> subprocess.CompletedProcess[str]:
+    """Builds a program with its main function under sanitizers, and runs it."""
+    if missing_features(resolve_target(target)):
+        pytest.skip(f"this processor is no {target}")
     artifact = artifact_of(program, target)
     (tmp_path / f"{artifact.name}.h").write_text(artifact.header)
     files = ["main.c"]
@@ -108,11 +119,33 @@ def test_sanitizers_find_nothing_and_the_program_alone_gives_the_same_bits(
     if "cannot find" in built.stderr and "asan" in built.stderr:
         pytest.skip("gcc is installed without its sanitizer libraries")
     assert built.returncode == 0, built.stderr
-    environment = {**os.environ, "LD_PRELOAD": ""}
-    done = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0 and not done.stderr, done.stderr[:3000]
-    results = oracle.run(program, values, target=target)
-    assert done.stdout == "".join(r.tobytes().hex() for r in results)
+    return subprocess.run(
+        [str(tmp_path / "main")], capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": ""}
+    )
+
+
+def taken(x: Any, k: Any) -> list[Any]:
+    return [ad.take(x, k) * 2.0, ad.sum(ad.take(ad.exp(x), k), axis=0), ad.grad(ad.sum(ad.take(x, k)), x)]
+
+
+def taken_within_a_loop(x: Any, k: Any) -> list[Any]:
+    last, rows = ad.scan(lambda c, i: (c + ad.take(x, i), ad.take(x, i) * c), ad.zeros((3,)), k)
+    return [last, rows]
+
+
+@pytest.mark.parametrize("how", [taken, taken_within_a_loop])
+def test_nothing_is_taken_from_an_empty_axis(how: Any, tmp_path: Path) -> None:
+    """An index into an axis that turns out to be empty fails the call before anything is read through it."""
+    x, k = ad.input("x", (ad.Dim("n", min=0), 3)), ad.input("k", (4,), "int64")
+    outputs = how(x, k)
+    program = Program("empty", (x.node, k.node), tuple(y.node for y in outputs))
+    for index in (0, -1, 2):
+        data = np.zeros((0, 3), np.float32), np.full(4, index)
+        for backend in ("c", "numpy"):
+            with pytest.raises(ad.ExecutionError, match="out of range"):
+                ad.compile([x, k], outputs, backend=backend)(*data)
+    done = sanitized(program, dict(zip(program.inputs, data, strict=True)), {x.shape[0]: 0}, "x86-64", tmp_path)
+    assert done.returncode == 3 and not done.stderr, done.stderr[:3000]
 
 
 NASTY = [

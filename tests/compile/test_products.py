@@ -75,6 +75,21 @@ def test_deep_sums_in_several_panels() -> None:
     sweep.check()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_sizes_over_several_blocks_of_depth(dtype: str) -> None:
+    """Rows and columns that no tile divides, summed in blocks, the last of which is shorter; in batches too."""
+    sweep = Sweep(dtype)
+    sizes = [(7, 385, 17), (13, 700, 33), (19, 1025, 5), (31, 801, 67), (2, 1537, 35), (65, 449, 129)]
+    for m, k, n in sizes if dtype == "float32" else sizes[1:4]:
+        sweep.outputs.append(sweep.array(m, k) @ sweep.array(k, n))
+        sweep.outputs.append(sweep.array(k, m).T @ sweep.array(n, k).T)
+    for m, k, n in [(9, 769, 21), (17, 400, 37)]:
+        batched = sweep.array(3, m, k)
+        sweep.outputs += [batched @ sweep.array(3, k, n), batched @ sweep.array(k, n)]
+        sweep.outputs.append(ad.permute_dims(sweep.array(3, k, m), (0, 2, 1)) @ sweep.array(3, k, n))
+    sweep.check()
+
+
 def test_prologues_and_epilogues() -> None:
     x, w, v = ad.input("x", (33, 50)), ad.input("w", (50, 41)), ad.input("v", (41,))
     h = ad.relu(x @ w + v)
@@ -101,6 +116,16 @@ def test_matmul_of_a_run_time_size() -> None:
         oracle.compare(program, values, dims, interp.evaluate(program.roots, values, dims), results)
 
 
+def test_prologues_and_epilogues_over_several_blocks_of_depth() -> None:
+    """A tail sees the whole sum, a prologue every block."""
+    x, w, v = ad.input("x", (23, 901)), ad.input("w", (901, 37)), ad.input("v", (37,))
+    h = ad.tanh(x @ w + v)
+    outputs = [h, ad.exp(x * 0.1) @ ad.tanh(w), ad.grad(ad.sum(h * h), w), ad.sum(h, axis=0), (x @ w) * 0.5 - h]
+    rng = np.random.default_rng(2)
+    values = {a.node: (rng.normal(size=a.shape) * 0.2).astype(np.float32) for a in (x, w, v)}
+    oracle.check(Program("f", (x.node, w.node, v.node), tuple(o.node for o in outputs)), values)
+
+
 @pytest.mark.parametrize(
     ("size", "kernel", "how"),
     [
@@ -111,6 +136,10 @@ def test_matmul_of_a_run_time_size() -> None:
         ((2, 3, 8, 9), (5, 3, 1, 1), {}),
         ((1, 16, 14, 14), (32, 16, 3, 3), {"padding": 1}),
         ((1, 3, 12, 12), (6, 3, 4, 4), {"stride": 3, "padding": 2, "dilation": 2}),
+        # Sums of over 400 products in each of the three: blocks of depth with remainders.
+        ((2, 51, 23, 21), (49, 51, 3, 3), {"padding": 1}),
+        ((3, 45, 19, 22), (47, 45, 3, 3), {"stride": 2}),
+        ((5, 430, 9, 11), (33, 430, 1, 1), {}),
     ],
 )
 def test_convolution_with_both_gradients(size: Any, kernel: Any, how: Any) -> None:

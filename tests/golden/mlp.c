@@ -317,13 +317,13 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product, const int6
   ADJOINT_ALIGNED float row0[5];
   acc0 = 0.0f;
   for (int64_t row = 0; row < 16; row++) {
-    acc1 = f32x8_splat(-INFINITY);
+    acc1 = f32x8_splat((-INFINITY));
     const f32x8 x_1 = f32x8_load_n(product + row * 5, 5);
-    acc1 = f32x8_max(acc1, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat(-INFINITY)));
+    acc1 = f32x8_max(acc1, f32x8_select(m32x8_first_n(5), x_1, f32x8_splat((-INFINITY))));
     v2 = f32x8_hmax(acc1);
     acc3 = f32x4_splat(0.0f);
     acc5 = f32x4_splat(0.0f);
-    const float c_2 = (v2 == -INFINITY) ? 0.0f : v2;
+    const float c_2 = (v2 == (-INFINITY)) ? 0.0f : v2;
     const int64_t c_3 = check_index[row];
     const f32x4 x_4 = f32x4_load(product + row * 5);
     const f32x4 sub_5 = f32x4_sub(x_4, f32x4_splat(c_2));
@@ -343,7 +343,7 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product, const int6
     acc5 = f32x4_add(acc5, f32x4_select(m32x4_first_n(1), select_13, f32x4_splat(0.0f)));
     v4 = f32x4_hsum(acc3);
     v6 = f32x4_hsum(acc5);
-    const int eq_14 = v2 == -INFINITY;
+    const int eq_14 = v2 == (-INFINITY);
     const float select_15 = eq_14 ? 1.0f : v4;
     acc0 = acc0 + (f32_log(select_15) - v6);
     v7 = eq_14 ? 0.0f : (0.0625f / select_15);

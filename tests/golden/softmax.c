@@ -9,16 +9,16 @@ KERNEL static void k0_max_exp_total(const float *restrict x, float *restrict out
   float v3;
   ADJOINT_ALIGNED float row0[20];
   for (int64_t row = 0; row < 8; row++) {
-    acc0 = f32x8_splat(-INFINITY);
+    acc0 = f32x8_splat((-INFINITY));
     for (int64_t j = 0; j < 16; j += 8) {
       const f32x8 x_1 = f32x8_load(x + row * 20 + j);
       acc0 = f32x8_max(acc0, x_1);
     }
     const f32x8 x_2 = f32x8_load_n(x + row * 20 + 16, 4);
-    acc0 = f32x8_max(acc0, f32x8_select(m32x8_first_n(4), x_2, f32x8_splat(-INFINITY)));
+    acc0 = f32x8_max(acc0, f32x8_select(m32x8_first_n(4), x_2, f32x8_splat((-INFINITY))));
     v1 = f32x8_hmax(acc0);
     acc2 = f32x8_splat(0.0f);
-    const float c_3 = (v1 == -INFINITY) ? 0.0f : v1;
+    const float c_3 = (v1 == (-INFINITY)) ? 0.0f : v1;
     for (int64_t j2 = 0; j2 < 16; j2 += 8) {
       const f32x8 x_4 = f32x8_load(x + row * 20 + j2);
       const f32x8 exp_5 = f32x8_exp(f32x8_sub(x_4, f32x8_splat(c_3)));
@@ -30,7 +30,7 @@ KERNEL static void k0_max_exp_total(const float *restrict x, float *restrict out
     f32x8_store_n(row0 + 16, exp_7, 4);
     acc2 = f32x8_add(acc2, f32x8_select(m32x8_first_n(4), exp_7, f32x8_splat(0.0f)));
     v3 = f32x8_hsum(acc2);
-    const float c_8 = (v1 == -INFINITY) ? 1.0f : v3;
+    const float c_8 = (v1 == (-INFINITY)) ? 1.0f : v3;
     for (int64_t j3 = 0; j3 < 16; j3 += 8) {
       const f32x8 x_9 = f32x8_load(row0 + j3);
       f32x8_store(out + row * 20 + j3, f32x8_div(x_9, f32x8_splat(c_8)));
