@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 VERSION = "0.1.0"
@@ -16,14 +17,14 @@ def fingerprint() -> str:
 
     Stats files and reads none: about a millisecond, once a process.
     """
-    from . import templates
-
+    found = (find_spec(f"{__package__}.{name}") for name in ("runtime", "templates"))
+    folders = [Path(place) for spec in found if spec is not None for place in spec.submodule_search_locations or ()]
     digest = hashlib.sha256(VERSION.encode())
-    for root in (Path(__file__).parent, Path(templates.__file__).parent):
+    for root in (Path(__file__).parent, *folders):
         for folder, subfolders, files in os.walk(root):
             subfolders[:] = sorted(d for d in subfolders if d != "__pycache__")
             for name in sorted(files):
-                if name.endswith((".py", ".j2")):
+                if name.endswith((".py", ".j2", ".c")):
                     state = os.stat(os.path.join(folder, name))
                     digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
