@@ -37,7 +37,7 @@ from .nests import Arrangement, Nest
 from .schedule import Placement, identity_of, lanes_for
 from .stages import Stage, rows_in_chunk
 
-SERIAL = 1 << 17  # flops below which one core is as fast as several
+SERIAL = 1 << 16  # flops below which one core is as fast as several
 
 
 class RowScheduler(Arrangement):
