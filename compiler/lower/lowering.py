@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..artifact import Target
@@ -15,9 +15,6 @@ from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
-    Call,
-    Guarded,
-    IndexValue,
     Kernel,
     Load,
     Loop,
@@ -34,6 +31,7 @@ from .ir import (
 )  # fmt: skip
 from .memory import Layout, plan_memory
 from .names import identifier
+from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .stages import Stage, choose_kept, make_stage
@@ -255,7 +253,7 @@ class Scope:
             self._add(self.rows.build())
 
     def _add(self, kernel: Kernel) -> None:
-        _collect(kernel)
+        collect_params(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
@@ -457,47 +455,3 @@ def _copy_kernel(source: Buf, home: Buf, name: str, target: Target) -> Kernel:
     kernel = Kernel(name, [], set(), 1, list(loop))
     kernel.title = f"{home.name} = {source.name}"
     return kernel
-
-
-def _collect(kernel: Kernel) -> None:
-    """Lists the buffers of others that a kernel reads and writes, in order of appearance."""
-    seen: dict[Buf, None] = {}
-
-    def note(buf: Buf) -> None:
-        if buf.storage in ("arg", "arena", "constant", "view"):
-            seen[buf] = None
-
-    walked: set[int] = set()
-    for stmt in walk(kernel.body):
-        if isinstance(stmt, (Store, Reduce)):
-            for e in expressions([stmt.value], walked):
-                if isinstance(e, Load):
-                    note(e.buf)
-                    for i in e.index:
-                        _note_lookups(i, note)
-                elif isinstance(e, IndexValue):
-                    _note_lookups(e.index, note)
-                if isinstance(e, (Load, Guarded)):
-                    for g in e.guards:
-                        _note_lookups(g.index, note)
-            for i in stmt.index:
-                _note_lookups(i, note)
-            note(stmt.buf)
-            if stmt.buf.storage in ("arg", "arena", "view"):
-                kernel.writes.add(stmt.buf)
-        elif isinstance(stmt, Call):
-            for buf, i in stmt.args:
-                note(buf)
-                _note_lookups(i, note)
-    kernel.params = list(seen)
-
-
-def _note_lookups(i: index.Index, note: Callable[[Buf], None]) -> None:
-    pending = [i]
-    while pending:
-        for atom, _ in pending.pop().terms:
-            if isinstance(atom, index.Lookup):
-                note(atom.key[0])
-                pending.extend(atom.key[1])
-            elif not isinstance(atom, IVar):
-                pending.append(atom.key[0])
