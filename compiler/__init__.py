@@ -66,10 +66,11 @@ from .lang.arithmetic import (
 from .lang.array import Array
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.einsum import einsum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
+from .lang.linalg import diagonal, matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
@@ -158,6 +159,7 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "diagonal",
     "divide",
     "einsum",
     "elu",

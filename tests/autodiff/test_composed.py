@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from einsums import random_einsum
 
 import adjoint as ad
 
@@ -19,6 +20,15 @@ CASES = {
     "matmul vector": (lambda x, y: (x @ y) ** 2, A, RNG.standard_normal(4)),
     "tensordot": (lambda x, y: ad.tensordot(x, y, ([0, 1], [1, 0])) ** 2, A, A.T),
     "einsum": (lambda x, y: ad.einsum("bij,bkj->kbi", x, y), RNG.standard_normal((2, 3, 4)), RNG.random((2, 5, 4))),
+    "einsum of three": (
+        lambda x, y, z: ad.einsum("...ij,jk,kkb->b...i", x, y, z),
+        RNG.standard_normal((2, 2, 3)),
+        RNG.random((3, 2)),
+        RNG.random((2, 2, 4)),
+    ),
+    "vecdot": (lambda x, y: ad.vecdot(x, y, 0) ** 2, A, A[:, :1] + 1),
+    "outer": (lambda x, y: ad.outer(x, y) ** 2, A[0], B[:, 0]),
+    "trace": (lambda x: ad.trace(x @ x.T, 1) ** 2, A),
     "softmax": (lambda x: ad.softmax(x), A),
     "softmax 0": (lambda x: ad.softmax(x, 0), A),
     "log_softmax": (lambda x: ad.log_softmax(x), A),
@@ -62,6 +72,12 @@ CASES = {
 def test_composed(name, check):
     fn, *arrays = CASES[name]
     check(fn, *arrays)
+
+
+@pytest.mark.parametrize("seed", range(400, 440))
+def test_random_einsums(seed, check):
+    text, arrays = random_einsum(seed)
+    check(lambda *xs: ad.einsum(text, *xs) ** 2, *arrays)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
