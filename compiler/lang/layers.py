@@ -9,7 +9,6 @@ import numpy as np
 
 from ..graph import sites
 from . import functional as fn
-from . import windows
 from .array import Array
 from .create import variable
 
@@ -146,37 +145,6 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Array:
         return fn.linear(x, self.weight, self.bias)
-
-
-class Conv2d(Module):
-    """[N, in, H, W] to [N, out, H', W']: `weight` [out, in / groups, KH, KW] and `bias` [out]; see `conv2d`."""
-
-    numbered = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        seed: Any = None,
-        dtype: Any = "float32",
-    ) -> None:
-        rng = _generator(seed)
-        kernel = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
-        fan_in = in_channels // groups * kernel[0] * kernel[1]
-        shape = (out_channels, in_channels // groups, *kernel)
-        self.weight = variable(_uniform(rng, fan_in, shape, dtype), name="weight")
-        self.bias = variable(_uniform(rng, fan_in, (out_channels,), dtype), name="bias") if bias else None
-        self.geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-
-    def forward(self, x: Any) -> Array:
-        return windows.conv2d(x, self.weight, self.bias, **self.geometry)
 
 
 class LayerNorm(Module):

@@ -58,13 +58,6 @@ CASES = {
         *(RNG.standard_normal((2, 3, 4)) for _ in range(3)),
     ),
     "embedding": (lambda w: ad.nn.embedding(LABELS, w) ** 2, RNG.standard_normal((4, 2))),
-    "max_pool2d": (lambda x: ad.nn.max_pool2d(x, 2) ** 2, RNG.permutation(50).reshape(1, 2, 5, 5) / 7.0),
-    "max_pool2d overlap": (
-        lambda x: ad.nn.max_pool2d(x, 3, stride=2, padding=1) ** 2,
-        RNG.permutation(50).reshape(1, 2, 5, 5) / 7.0,
-    ),
-    "avg_pool2d": (lambda x: ad.nn.avg_pool2d(x, (2, 3)) ** 2, RNG.standard_normal((1, 2, 5, 6))),
-    "avg_pool2d overlap": (lambda x: ad.nn.avg_pool2d(x, 3, 2, 1) ** 2, RNG.standard_normal((1, 2, 5, 5))),
 }
 
 
@@ -78,19 +71,3 @@ def test_composed(name, check):
 def test_random_einsums(seed, check):
     text, arrays = random_einsum(seed)
     check(lambda *xs: ad.einsum(text, *xs) ** 2, *arrays)
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("padding", [0, 1, (2, 1)])
-@pytest.mark.parametrize("stride", [1, 2, (3, 2)])
-def test_conv2d(stride, padding, dilation, groups, check):
-    x = RNG.standard_normal((2, 4, 7, 6))
-    w = RNG.standard_normal((2, 4 // groups, 3, 2))
-    check(lambda a, c: ad.nn.conv2d(a, c, None, stride, padding, dilation, groups), x, w, order=3)
-
-
-@pytest.mark.parametrize(("stride", "dilation"), [(4, 2), (2, 4), (6, 4), (4, 6)])
-def test_conv2d_of_common_factors(stride, dilation, check):
-    x, w = RNG.standard_normal((1, 1, 15, 1)), RNG.standard_normal((1, 1, 3, 1))
-    check(lambda a, c: ad.nn.conv2d(a, c, None, (stride, 1), (2, 0), (dilation, 1)), x, w, order=3)
