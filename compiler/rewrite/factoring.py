@@ -154,7 +154,7 @@ def _product(number: float, factors: Iterable[Node]) -> Node:
         total = b.mul(total, part)
     if abs(number) != 1.0:
         return b.mul(total, number)  # type: ignore[no-any-return]
-    return total if number > 0 else b.neg(total)  # type: ignore[no-any-return]
+    return total if number > 0 else b.neg(total)
 
 
 def _cost(root: Node, leaves: set[Node], outside: Callable[[Node], bool]) -> int:

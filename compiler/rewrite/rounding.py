@@ -14,6 +14,13 @@ def _is_product(x: Node, uses: Uses) -> bool:
     return x.op.name == "multiply" and dtypes.is_float(x.dtype) and uses.once(x)
 
 
+def _is_absorbed(x: Node, uses: Uses) -> bool:
+    """A product of floats, a factor of which all of its users could take over."""
+    if x.op.name != "multiply" or not dtypes.is_float(x.dtype):
+        return False
+    return uses.once(x) or uses.only(x, ("multiply", "sum"))
+
+
 def _fma(node: Node, uses: Uses) -> Node | None:
     """a·b + c, a·b − c, c − a·b with one rounding, where nothing else needs the product."""
     x, y = node.inputs
@@ -84,7 +91,7 @@ def _minus_square(node: Node, uses: Uses) -> Node | None:
 def _sum_of_scaled(node: Node, uses: Uses) -> Node | None:
     """Σ x·c → c · Σ x, where c does not vary along the summed axes."""
     (x,), axes = node.inputs, node["axes"]
-    if x.op.name != "multiply" or not dtypes.is_float(x.dtype) or not (uses.once(x) or uses.only(x, ("multiply", "sum"))):
+    if not _is_absorbed(x, uses):
         return None
     for factor, other in (x.inputs[::-1], x.inputs):
         if factor.op.name != "broadcast":
@@ -116,9 +123,9 @@ def _constant_outward(node: Node, uses: Uses) -> Node | None:
     if b.constant_value(y) is not None:
         return None
     for product, other in ((x, y), (y, x)):
-        if product.op.name != "multiply" or not dtypes.is_float(product.dtype) or product is other:
+        if product is other or not _is_absorbed(product, uses):
             continue
-        if b.constant_value(product.inputs[1]) is not None and (uses.once(product) or uses.only(product, ("multiply", "sum"))):
+        if b.constant_value(product.inputs[1]) is not None:
             return b.mul(b.mul(product.inputs[0], other), product.inputs[1])  # type: ignore[no-any-return]
     return None
 
