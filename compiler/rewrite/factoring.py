@@ -7,7 +7,6 @@ that most terms share goes first, then the rest is looked at again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 from ..graph import build as b
@@ -31,7 +30,7 @@ def _common_factor(node: Node, uses: Uses) -> Node | None:
         return None  # a part of a longer sum
     own = _own(node, uses)
     terms = _terms(node, own)
-    if len(terms) > _TERMS or any(len(factors) > _FACTORS or not 0 < abs(k) < math.inf for k, factors in terms):
+    if len(terms) > _TERMS or any(len(factors) > _FACTORS or not _modest(k) for k, factors in terms):
         return None
     if _shared(terms) is None and _number(terms) is None:
         return None
@@ -39,6 +38,11 @@ def _common_factor(node: Node, uses: Uses) -> Node | None:
     leaves = {f for _, factors in terms for f in factors}
     fewer = _cost(found, leaves, lambda n: uses.known(n) and n not in own) < _cost(node, leaves, lambda n: n not in own)
     return found if fewer else None
+
+
+def _modest(number: float) -> bool:
+    """Whether its product and its ratio with another such number are far from the limits of every float."""
+    return 1e-15 < abs(number) < 1e15
 
 
 def _own(root: Node, uses: Uses) -> set[Node]:
