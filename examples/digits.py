@@ -22,4 +22,4 @@ def noisy(rng, images, noise=0.2):
 
 
 if __name__ == "__main__":
-    run(model(), noisy, __doc__, epochs=30, out="out")
+    run(model(), noisy, __doc__, epochs=30, rate=3e-3, out="out")

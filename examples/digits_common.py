@@ -53,7 +53,7 @@ def progress(done, total, loss):
         print(f"\r{bar} {done:5}/{total}  loss {loss:.4f}", end="\n" if done == total else "", file=sys.stderr)
 
 
-def train(step, images, labels, batch, epochs, disturb, rate=3e-3):
+def train(step, images, labels, batch, epochs, rate, disturb):
     """The loss of every step, and the seconds spent in them. `disturb(rng, images)` changes the images of a step at
     random, which keeps so few from being learnt by heart."""
     rng = np.random.default_rng(7)
@@ -110,7 +110,7 @@ def draw_mistakes(path, images, labels, probabilities):
     plt.close(figure)
 
 
-def run(model, disturb, description, epochs, out):
+def run(model, disturb, description, epochs, rate, out):
     """The whole example, with options from the command line."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=epochs)
@@ -127,7 +127,7 @@ def run(model, disturb, description, epochs, out):
     step, classify = build(model, options.batch, len(test_images), options.threads, options.backend)
     compiled = time.perf_counter() - start
 
-    losses, seconds = train(step, images, labels, options.batch, options.epochs, disturb)
+    losses, seconds = train(step, images, labels, options.batch, options.epochs, rate, disturb)
     probabilities = classify(test_images)
     right = int((probabilities.argmax(axis=1) == test_labels).sum())
 

@@ -26,13 +26,27 @@ def model():
     )
 
 
-def shifted(rng, images, far=1):
-    """Every image moved by up to `far` pixels along both axes, with zeros coming in."""
-    padded = np.pad(images.reshape(-1, 8, 8), ((0, 0), (far, far), (far, far)))
-    places = np.lib.stride_tricks.sliding_window_view(padded, (8, 8), (1, 2))
-    rows, columns = rng.integers(0, 2 * far + 1, (2, len(images)))
-    return places[np.arange(len(images)), rows, columns].reshape(-1, 64)
+def warped(rng, images, turn=0.2, stretch=0.15, shift=0.5):
+    """Every image turned (by up to `turn` radians), stretched, slanted and moved (by up to `shift` pixels) a little.
+
+    What lies between pixels is interpolated linearly; what comes in from outside is 0.
+    """
+    n = len(images)
+    angle = rng.uniform(-turn, turn, (n, 1, 1))
+    taller, wider, slant = rng.uniform(-stretch, stretch, (3, n, 1, 1))
+    down, right = rng.uniform(-shift, shift, (2, n, 1, 1))
+    rows, columns = np.mgrid[:8, :8] - 3.5
+    # Where in the image, with a frame of zeros around it, every pixel of the result comes from.
+    y = 4.5 + down + (1 + taller) * np.cos(angle) * rows + (slant - np.sin(angle)) * columns
+    x = 4.5 + right + np.sin(angle) * rows + (1 + wider) * np.cos(angle) * columns
+    y, x = np.clip(y, 0, 8.999), np.clip(x, 0, 8.999)
+    top, left, which = y.astype(int), x.astype(int), np.arange(n)[:, None, None]
+    y, x = y - top, x - left
+    framed = np.pad(images.reshape(n, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    above = (1 - x) * framed[which, top, left] + x * framed[which, top, left + 1]
+    below = (1 - x) * framed[which, top + 1, left] + x * framed[which, top + 1, left + 1]
+    return ((1 - y) * above + y * below).astype(np.float32).reshape(n, 64)
 
 
 if __name__ == "__main__":
-    run(model(), shifted, __doc__, epochs=20, out="out/conv")
+    run(model(), warped, __doc__, epochs=30, rate=4e-3, out="out/conv")
