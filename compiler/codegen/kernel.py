@@ -52,6 +52,10 @@ class Function:
     used: frozenset[str]
     name: str = ""
 
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n")
+
     def named(self, name: str, names: Sequence[str]) -> str:
         """The text for a function called `name` whose buffers have these names.
 
