@@ -68,15 +68,17 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
     """Every node below the roots, operands and loop bodies first."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((i, False) for i in reversed(operands(node)) if i not in seen)
+            stack += (node, None)
+            for operand in reversed(operands(node)):
+                if operand not in seen:
+                    stack.append(operand)
     return order
 
 
@@ -84,9 +86,11 @@ def rebuild(node: Node, values: Mapping[Node, Node]) -> Node:
     """The node over exchanged operands, with the sites of the original; itself when no operand changes."""
     for operand in operands(node):
         if values[operand] is not operand:
-            break
-    else:
-        return node
+            return _exchanged(node, values)
+    return node
+
+
+def _exchanged(node: Node, values: Mapping[Node, Node]) -> Node:
     attrs: tuple[Any, ...] = node.attrs
     if node.op.kind == "control":
         attrs = tuple(Body(a.params, [values[o] for o in a.outputs]) if isinstance(a, Body) else a for a in attrs)
@@ -151,15 +155,25 @@ class _Sweep:
         self.final: dict[Node, Node] = {}
 
     def run(self) -> Program:
-        for node in self.order:
-            self.settle(node)
+        final = self.final
+        with sites.at(()) as place:
+            for node in self.order:
+                if node in final:
+                    continue
+                # Operands come first, so most nodes are done in one step.
+                after = self.step(node, place)
+                if after is node:
+                    final[node] = node
+                else:
+                    self.settle(node, after, place)
         self.inherit()
         return self.program.replaced(self.final)
 
-    def settle(self, root: Node) -> None:
-        """Finds the final form of a node. A rewritten node waits on the stack for the final form of its successor."""
+    def settle(self, root: Node, changed: Node, place: sites.at) -> None:
+        """Finds the final form of a node that has changed. A rewritten node waits on the stack for the final form of
+        its successor."""
         final = self.final
-        successor: dict[Node, Node] = {}
+        successor = {root: changed}
         stack = [root]
         steps = 0
         while stack:
@@ -176,7 +190,7 @@ class _Sweep:
                 if waiting:
                     stack.extend(reversed(waiting))
                     continue
-                after = self.step(node)
+                after = self.step(node, place)
                 if after is node:
                     final[node] = node
                     stack.pop()
@@ -188,8 +202,8 @@ class _Sweep:
             else:
                 stack.append(after)
 
-    def step(self, node: Node) -> Node:
-        """The node over its final operands, or what the first rule that fires makes of it."""
+    def step(self, node: Node, place: sites.at) -> Node:
+        """The node over its final operands, or what the first rule that fires makes of it, at the node's sites."""
         rebuilt = rebuild(node, self.final)
         if rebuilt is not node:
             self.uses.move(node, rebuilt)
@@ -197,16 +211,16 @@ class _Sweep:
         rules = self.by_op.get(node.op.name)
         if rules is None:
             return node
-        with sites.at(node.sites):
-            for rule in rules:
-                changed = rule.apply(node, self.uses)
-                if changed is not None and changed is not node:
-                    if (changed.shape, changed.dtype) != (node.shape, node.dtype):
-                        raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
-                    self.firings[rule.name] += 1
-                    self.uses.move(node, changed)
-                    self.stem(changed, node)
-                    return changed
+        place.move(node.sites)
+        for rule in rules:
+            changed = rule.apply(node, self.uses)
+            if changed is not None and changed is not node:
+                if (changed.shape, changed.dtype) != (node.shape, node.dtype):
+                    raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
+                self.firings[rule.name] += 1
+                self.uses.move(node, changed)
+                self.stem(changed, node)
+                return changed
         return node
 
     def stem(self, made: Node, origin: Node) -> None:
