@@ -175,7 +175,7 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
                 f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
             )
         pairs.append((variable.node, new))
-    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs))
+    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs)).listed()
     _check_dims(program)
     return program, structure
 
@@ -340,4 +340,4 @@ class _Sites(Mapping[int, str]):
 def _load(
     data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None
 ) -> CompiledFunction:
-    return _build(deserialize_program(data), structure, threads, target, backend, options)
+    return _build(deserialize_program(data).listed(), structure, threads, target, backend, options)

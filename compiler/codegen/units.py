@@ -25,6 +25,7 @@ from .types import memory
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
 UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
 LONG = 1500  # lines of kernels from which on the time to compile outweighs what the second level gains
+STRAIGHT = 100  # mean lines of kernels without tiles from which on that holds for shorter programs too
 ENTRY_ARGUMENTS = 400  # arguments passed by the entry from which on it costs less in units of its own, unoptimised
 UNIT_ARGUMENTS = 5000  # about as many arguments are passed by a unit of the entry
 INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
@@ -61,12 +62,12 @@ def print_units(
     count = min(-(-passed // UNIT_ARGUMENTS), len(parts)) if apart else 1
     stretches = [parts[k * len(parts) // count : (k + 1) * len(parts) // count] for k in range(count)]
     printer = _UnitPrinter(module, calls, entry, header, description, version, several)
-    effort = 1 if sum(f.lines for f in calls.functions) > LONG else 2
+    total = sum(f.lines for f in calls.functions)
     if not apart:
         texts = [printer.unit(k, group) for k, group in enumerate(groups[:-1])]
         texts.append(printer.unit(len(groups) - 1, groups[-1], parts, parts))
-        return tuple(Unit(name, text, effort) for name, text in texts)
-    units = [Unit(*printer.unit(k, group), effort) for k, group in enumerate(groups)]
+        return tuple(Unit(*text, _effort(group, total)) for text, group in zip(texts, groups, strict=True))
+    units = [Unit(*printer.unit(k, group), _effort(group, total)) for k, group in enumerate(groups)]
     for k, stretch in enumerate(stretches):
         final = k == count - 1
         units.append(Unit(*printer.unit(len(groups) + k, [], stretch, parts if final else []), effort=0))
@@ -167,6 +168,12 @@ def _split(functions: list[Function]) -> list[list[Function]]:
         groups[-1].append(f)
         lines += length
     return groups
+
+
+def _effort(group: Sequence[Function], total: int) -> int:
+    """The optimisation level of a unit in a program of `total` lines of kernels."""
+    straight = not any(f.calls for f in group) and sum(f.lines for f in group) > STRAIGHT * len(group)
+    return 1 if total > LONG or (straight and total > ONE_UNIT) else 2
 
 
 def _called(members: list[Function]) -> set[tuple[str, str]]:

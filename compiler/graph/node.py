@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import sites
+from . import dtypes, sites
 from .dtypes import DType
 from .sites import Site
 from .sizes import Shape
@@ -202,7 +202,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
 
 def type_text(shape: Shape, dtype: DType) -> str:
     """`float32[batch, 784]`."""
-    return f"{dtype}[{', '.join(map(str, shape))}]"
+    return f"{dtypes.NAMES.get(dtype, dtype)}[{', '.join(map(str, shape))}]"
 
 
 def describe(node: Node) -> str:

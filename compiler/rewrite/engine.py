@@ -38,9 +38,10 @@ class Uses:
     has made counts as used once until the next sweep.
     """
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "asked")
 
     def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
+        self.asked = False  # whether a rule has wanted to know
         self._counts: dict[Node, int] = {}
         counts = self._counts
         for node in order:
@@ -51,6 +52,7 @@ class Uses:
 
     def once(self, node: Node) -> bool:
         """Whether nothing else would need the node if its one user no longer did."""
+        self.asked = True
         return self._counts.get(node, 1) == 1
 
     def move(self, old: Node, new: Node) -> None:
@@ -123,19 +125,47 @@ def map_program(program: Program, change: Callable[[Node], Node | None]) -> Prog
 def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
     """Applies the rules until none fires; the program (the same object if none did) and the firings of each rule."""
     firings = {rule.name: 0 for rule in rules}
-    early = [rule for rule in rules if not rule.late]
+    early = _Table([rule for rule in rules if not rule.late])
     program = _settle(program, early, firings)
-    if len(early) < len(rules):
-        program = _settle(program, rules, firings)
+    if any(rule.late for rule in rules):
+        program = _settle(program, _Table(rules, early), firings)
     return program, firings
 
 
-def _settle(program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> Program:
+def _settle(program: Program, table: _Table, firings: dict[str, int]) -> Program:
     while True:
-        swept = _Sweep(program, rules, firings).run()
+        swept = _Sweep(program, table, firings).run()
         if swept is program:
             return program
         program = swept
+
+
+class _Table:
+    """Rules by operation, and the nodes on which they can never fire.
+
+    What a rule does follows from the node and from uses, and nodes never change: where no rule fires and none has asked
+    for uses, none ever will. `early` is the table of all rules that are not late.
+    """
+
+    def __init__(self, rules: Sequence[Rule], early: _Table | None = None) -> None:
+        self.rested: set[Node] = set()
+        self.rested_early = early.rested if early is not None else set()
+        self.rules = self._by_operation(rules)
+        self.late = self._by_operation([rule for rule in rules if rule.late])
+
+    @staticmethod
+    def _by_operation(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
+        found: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for op in rule.ops:
+                found.setdefault(op, []).append(rule)
+        return found
+
+    def of(self, node: Node) -> Sequence[Rule]:
+        """The rules that may fire on a node."""
+        if node in self.rested:
+            return ()
+        return (self.late if node in self.rested_early else self.rules).get(node.op.name, ())
 
 
 class _Sweep:
@@ -144,12 +174,8 @@ class _Sweep:
     # No chain of rewrites that makes progress comes near this many steps a node.
     STEPS_PER_NODE = 1000
 
-    def __init__(self, program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> None:
-        self.program, self.firings = program, firings
-        self.by_op: dict[str, list[Rule]] = {}
-        for rule in rules:
-            for op in rule.ops:
-                self.by_op.setdefault(op, []).append(rule)
+    def __init__(self, program: Program, table: _Table, firings: dict[str, int]) -> None:
+        self.program, self.table, self.firings = program, table, firings
         self.order = toposort(program.roots)
         self.uses = Uses(self.order, program.roots)
         self.final: dict[Node, Node] = {}
@@ -208,10 +234,11 @@ class _Sweep:
         if rebuilt is not node:
             self.uses.move(node, rebuilt)
             return rebuilt
-        rules = self.by_op.get(node.op.name)
-        if rules is None:
+        rules = self.table.of(node)
+        if not rules:
             return node
         place.move(node.sites)
+        self.uses.asked = False
         for rule in rules:
             changed = rule.apply(node, self.uses)
             if changed is not None and changed is not node:
@@ -221,6 +248,8 @@ class _Sweep:
                 self.uses.move(node, changed)
                 self.stem(changed, node)
                 return changed
+        if not self.uses.asked:
+            self.table.rested.add(node)
         return node
 
     def stem(self, made: Node, origin: Node) -> None:
