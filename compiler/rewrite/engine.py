@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,42 +21,69 @@ class Rule:
 
     cls     "exact" (same bits; the bits of a NaN are not told apart), "rounding" or "stability"
     ops     names of the operations that it looks at
-    late    held back until all other rules have come to rest, because it hides what they look for
+    phase   held back until all rules of earlier phases have come to rest, because it hides what they look for
+    fused   only for targets that round an fma once
     """
 
     name: str
     cls: str
     ops: tuple[str, ...]
     apply: Callable[[Node, Uses], Node | None]
-    late: bool = False
+    phase: int = 0
+    fused: bool = False
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 class Uses:
-    """How many operands, outputs and updates refer to a node.
+    """How many operands, outputs and updates refer to a node, and operations of which names.
 
     Counts are exact at the start of a sweep. A rebuilt node takes over the count of its original; a node that a rule
     has made counts as used once until the next sweep.
     """
 
-    __slots__ = ("_counts", "asked")
+    __slots__ = ("_counts", "_users", "asked")
 
     def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
         self.asked = False  # whether a rule has wanted to know
         self._counts: dict[Node, int] = {}
-        counts = self._counts
+        self._users: dict[Node, set[str]] = {}
+        counts, users = self._counts, self._users
         for node in order:
             for operand in operands(node):
                 counts[operand] = counts.get(operand, 0) + 1
+                if counts[operand] > 1:
+                    users[operand].add(node.op.name)
+                else:
+                    users[operand] = {node.op.name}
         for node in roots:
             counts[node] = counts.get(node, 0) + 1
+            users.setdefault(node, set()).add("")
 
     def once(self, node: Node) -> bool:
         """Whether nothing else would need the node if its one user no longer did."""
         self.asked = True
         return self._counts.get(node, 1) == 1
 
+    def count(self, node: Node) -> int:
+        self.asked = True
+        return self._counts.get(node, 1)
+
+    def known(self, node: Node) -> bool:
+        """Whether the program has the node anyway."""
+        self.asked = True
+        return node in self._counts
+
+    def only(self, node: Node, ops: Collection[str]) -> bool:
+        """Whether operations of these names are all that is known to need the node."""
+        self.asked = True
+        return self._users.get(node, _NONE).issubset(ops)
+
     def move(self, old: Node, new: Node) -> None:
         self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
+        if (users := self._users.get(old)) is not None:
+            self._users[new] = self._users.get(new, set()) | users
 
 
 def operands(node: Node) -> tuple[Node, ...]:
@@ -125,47 +152,48 @@ def map_program(program: Program, change: Callable[[Node], Node | None]) -> Prog
 def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
     """Applies the rules until none fires; the program (the same object if none did) and the firings of each rule."""
     firings = {rule.name: 0 for rule in rules}
-    early = _Table([rule for rule in rules if not rule.late])
-    program = _settle(program, early, firings)
-    if any(rule.late for rule in rules):
-        program = _settle(program, _Table(rules, early), firings)
+    table = _Table(rules)
+    phases = sorted(table.rested)
+    for k, phase in enumerate(phases):
+        # Where the new rules find nothing, the others have come to rest already.
+        swept = _Sweep(program, table, [phase], firings).run()
+        if swept is not program:
+            program = _settle(swept, table, phases[: k + 1], firings)
     return program, firings
 
 
-def _settle(program: Program, table: _Table, firings: dict[str, int]) -> Program:
+def _settle(program: Program, table: _Table, phases: Sequence[int], firings: dict[str, int]) -> Program:
     while True:
-        swept = _Sweep(program, table, firings).run()
+        swept = _Sweep(program, table, phases, firings).run()
         if swept is program:
             return program
         program = swept
 
 
 class _Table:
-    """Rules by operation, and the nodes on which they can never fire.
+    """Rules by operation, and for every phase the nodes on which its rules can never fire.
 
     What a rule does follows from the node and from uses, and nodes never change: where no rule fires and none has asked
-    for uses, none ever will. `early` is the table of all rules that are not late.
+    for uses, none ever will.
     """
 
-    def __init__(self, rules: Sequence[Rule], early: _Table | None = None) -> None:
-        self.rested: set[Node] = set()
-        self.rested_early = early.rested if early is not None else set()
-        self.rules = self._by_operation(rules)
-        self.late = self._by_operation([rule for rule in rules if rule.late])
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.rested: dict[int, set[Node]] = {rule.phase: set() for rule in rules}
+        self._found: dict[tuple[str, tuple[int, ...]], list[Rule]] = {}
 
-    @staticmethod
-    def _by_operation(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
-        found: dict[str, list[Rule]] = {}
-        for rule in rules:
-            for op in rule.ops:
-                found.setdefault(op, []).append(rule)
+    def of(self, node: Node, phases: Sequence[int]) -> Sequence[Rule]:
+        """The rules of some phases that may fire on a node."""
+        name = node.op.name
+        due = tuple([phase for phase in phases if node not in self.rested[phase]])
+        found = self._found.get((name, due))
+        if found is None:
+            found = self._found[name, due] = [r for r in self.rules if r.phase in due and name in r.ops]
         return found
 
-    def of(self, node: Node) -> Sequence[Rule]:
-        """The rules that may fire on a node."""
-        if node in self.rested:
-            return ()
-        return (self.late if node in self.rested_early else self.rules).get(node.op.name, ())
+    def rest(self, node: Node, phases: Sequence[int]) -> None:
+        for phase in phases:
+            self.rested[phase].add(node)
 
 
 class _Sweep:
@@ -174,8 +202,8 @@ class _Sweep:
     # No chain of rewrites that makes progress comes near this many steps a node.
     STEPS_PER_NODE = 1000
 
-    def __init__(self, program: Program, table: _Table, firings: dict[str, int]) -> None:
-        self.program, self.table, self.firings = program, table, firings
+    def __init__(self, program: Program, table: _Table, phases: Sequence[int], firings: dict[str, int]) -> None:
+        self.program, self.table, self.phases, self.firings = program, table, phases, firings
         self.order = toposort(program.roots)
         self.uses = Uses(self.order, program.roots)
         self.final: dict[Node, Node] = {}
@@ -234,7 +262,7 @@ class _Sweep:
         if rebuilt is not node:
             self.uses.move(node, rebuilt)
             return rebuilt
-        rules = self.table.of(node)
+        rules = self.table.of(node, self.phases)
         if not rules:
             return node
         place.move(node.sites)
@@ -249,7 +277,7 @@ class _Sweep:
                 self.stem(changed, node)
                 return changed
         if not self.uses.asked:
-            self.table.rested.add(node)
+            self.table.rest(node, self.phases)
         return node
 
     def stem(self, made: Node, origin: Node) -> None:
