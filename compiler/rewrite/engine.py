@@ -43,10 +43,11 @@ class Uses:
     has made counts as used once until the next sweep.
     """
 
-    __slots__ = ("_counts", "_users", "asked")
+    __slots__ = ("_counts", "_users", "asked", "exact")
 
     def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
         self.asked = False  # whether a rule has wanted to know
+        self.exact = True
         self._counts: dict[Node, int] = {}
         self._users: dict[Node, set[str]] = {}
         counts, users = self._counts, self._users
@@ -81,6 +82,7 @@ class Uses:
         return self._users.get(node, _NONE).issubset(ops)
 
     def move(self, old: Node, new: Node) -> None:
+        self.exact = False
         self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
         if (users := self._users.get(old)) is not None:
             self._users[new] = self._users.get(new, set()) | users
@@ -181,6 +183,14 @@ class _Table:
         self.rules = rules
         self.rested: dict[int, set[Node]] = {rule.phase: set() for rule in rules}
         self._found: dict[tuple[str, tuple[int, ...]], list[Rule]] = {}
+        self._view: tuple[Program, list[Node], Uses] | None = None
+
+    def view(self, program: Program) -> tuple[list[Node], Uses]:
+        """The nodes of a program in order, and their uses: those of the last sweep if that changed nothing."""
+        if self._view is None or self._view[0] is not program or not self._view[2].exact:
+            order = toposort(program.roots)
+            self._view = program, order, Uses(order, program.roots)
+        return self._view[1:]
 
     def of(self, node: Node, phases: Sequence[int]) -> Sequence[Rule]:
         """The rules of some phases that may fire on a node."""
@@ -204,8 +214,7 @@ class _Sweep:
 
     def __init__(self, program: Program, table: _Table, phases: Sequence[int], firings: dict[str, int]) -> None:
         self.program, self.table, self.phases, self.firings = program, table, phases, firings
-        self.order = toposort(program.roots)
-        self.uses = Uses(self.order, program.roots)
+        self.order, self.uses = table.view(program)
         self.final: dict[Node, Node] = {}
 
     def run(self) -> Program:
@@ -214,20 +223,26 @@ class _Sweep:
             for node in self.order:
                 if node in final:
                     continue
-                # Operands come first, so most nodes are done in one step.
+                # Operands come first, so most nodes are done in one step, and in two where an operand has changed.
                 after = self.step(node, place)
                 if after is node:
                     final[node] = node
-                else:
-                    self.settle(node, after, place)
+                    continue
+                successor = {node: after}
+                if after not in final and final.keys() >= set(operands(after)):
+                    again = self.step(after, place)
+                    if again is after:
+                        final[node] = final[after] = after
+                        continue
+                    successor[after] = again
+                self.settle(node, successor, place)
         self.inherit()
         return self.program.replaced(self.final)
 
-    def settle(self, root: Node, changed: Node, place: sites.at) -> None:
+    def settle(self, root: Node, successor: dict[Node, Node], place: sites.at) -> None:
         """Finds the final form of a node that has changed. A rewritten node waits on the stack for the final form of
-        its successor."""
+        its successor; `successor` has those that are known."""
         final = self.final
-        successor = {root: changed}
         stack = [root]
         steps = 0
         while stack:
