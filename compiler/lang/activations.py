@@ -43,10 +43,10 @@ def softmax(x: Any, axis: Any = -1) -> Array:
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Array:
-    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf."""
+    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf, with zero derivative."""
     d, _, dead = shifted(_floating(x), axis)
     total = rd.sum(ar.exp(d), axis, keepdims=True)
-    return ar.subtract(d, ar.log(ar.where(dead, 1, total)))
+    return ar.subtract(ar.where(dead, -_INFINITY, d), ar.log(ar.where(dead, 1, total)))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:

@@ -12,6 +12,7 @@ from . import functional as fn
 from . import windows
 from .array import Array
 from .create import variable
+from .normalisation import layer_norm
 
 _default = [np.random.default_rng(0)]
 
@@ -191,7 +192,7 @@ class LayerNorm(Module):
         self.eps = eps
 
     def forward(self, x: Any) -> Array:
-        return fn.layer_norm(x, self.scale, self.bias, self.eps)
+        return layer_norm(x, self.scale, self.bias, self.eps)
 
 
 class Embedding(Module):

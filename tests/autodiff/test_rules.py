@@ -50,6 +50,7 @@ CASES = {
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
     "contract strided": (lambda x, y: make("contract", (x, y), (4, 3), 1, *STRIDED), [(7,), (3,)]),
     "copy": (lambda x: make("copy", (x,)), [(3, 4)]),
+    "carry": (lambda x, y: make("carry", (x, y, y)), [(3, 4), (2,)]),
     "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(3,)]),
 }
 
