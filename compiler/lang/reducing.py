@@ -126,7 +126,7 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
     return ar.divide(sum(ar.multiply(distance, distance), axes, keepdims), n if correction == 0 else n - correction)
 
 
-def _root(v: Array) -> Array:
+def root(v: Array) -> Array:
     """The square root with derivative 0 at 0."""
     nought = ar.equal(v, 0)
     return ar.where(nought, 0, ar.sqrt(ar.where(nought, 1, v)))
@@ -134,11 +134,11 @@ def _root(v: Array) -> Array:
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
     """The square root of `var`; derivative 0 at 0."""
-    return _root(var(x, axis, correction, keepdims))
+    return root(var(x, axis, correction, keepdims))
 
 
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """The Euclidean norm; derivative 0 at 0."""
     x = as_array(x)
     x = x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
-    return _root(sum(ar.multiply(x, x), axis, keepdims))
+    return root(sum(ar.multiply(x, x), axis, keepdims))
