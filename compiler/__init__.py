@@ -17,7 +17,7 @@ from .errors import (
 )
 from .graph import dtypes
 from .graph.sizes import Dim
-from .lang import nn, optim
+from .lang import nn, optim, random
 from .lang import tracing as _tracing
 from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
 from .lang.arithmetic import (
@@ -64,6 +64,14 @@ from .lang.arithmetic import (
     where,
 )
 from .lang.array import Array
+from .lang.bits import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+)
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.grads import grad, value_and_grad, vjp
@@ -150,6 +158,12 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
     "bool_",
     "broadcast_to",
     "ceil",
@@ -219,6 +233,7 @@ __all__ = [
     "permute_dims",
     "pi",
     "pow",
+    "random",
     "reciprocal",
     "relu",
     "remainder",

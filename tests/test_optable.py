@@ -13,6 +13,8 @@ KINDS = {"leaf", "elementwise", "structural", "reduction", "contraction", "scatt
 # Why an operation has no derivative.
 NO_DERIVATIVE = {
     **dict.fromkeys(["floor_divide", "remainder", "check_index"], "integers only"),
+    **dict.fromkeys(["bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert"], "integers only"),
+    **dict.fromkeys(["bitwise_left_shift", "bitwise_right_shift", "philox"], "integers only"),
     **dict.fromkeys(["less", "less_equal", "equal", "not_equal"], "gives bool"),
     **dict.fromkeys(["logical_and", "logical_or", "logical_not"], "bool only"),
 }

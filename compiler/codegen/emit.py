@@ -19,7 +19,7 @@ from .env import template
 from .expr import ExprPrinter
 from .indices import Names
 from .kernel import Function, KernelPrinter
-from .prelude import MATH, prelude
+from .prelude import FILES, prelude
 from .types import memory
 
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
@@ -222,7 +222,7 @@ def _called(members: list[Function]) -> set[tuple[str, str]]:
     """The vector math that some kernel uses so often that inlining it would take the C compiler too long."""
     return {
         (function, kind) for f in members for function, kind in f.needs
-        if function in MATH and f.text.count(f"{kind}_{function}(") > INLINED
+        if function in FILES and f.text.count(f"{kind}_{function}(") > INLINED
     }
 
 

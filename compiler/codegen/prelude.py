@@ -26,6 +26,8 @@ _MEMORY = {
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
 MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
+# The files of functions that are macros of their own, each written once for every path.
+FILES = {**dict.fromkeys(MATH, "math.h.j2"), "philox": "random.h.j2"}
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
@@ -37,6 +39,9 @@ _KINDS = {
     **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
     **dict.fromkeys(("first_n", "any", "all"), "m"),
+    **dict.fromkeys(MATH, "f"),
+    "relu": "fiu",
+    "philox": "i",
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
@@ -154,10 +159,10 @@ def _references(text: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 @lru_cache(maxsize=4096)
 def _function(function: str, type_name: str, fma: bool) -> _Function:
     t = parse(type_name)
-    if function in MATH:
-        if t.kind not in ("fiu" if function == "relu" else "f"):
+    if function in FILES:
+        if t.kind not in _KINDS[function]:
             raise ValueError(f"{function} is not defined for {type_name}")
-        macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
+        macro = cast("Callable[..., str]", getattr(cast(Any, template(FILES[function])).module, function))
         base = function
         gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma))
     else:

@@ -32,18 +32,20 @@ class Array:
 
     Arithmetic, comparisons (elementwise) and indexing build the graph. Handles hash by identity.
     `requires_grad` chooses what `backward` and `minimize` differentiate by default; results inherit it.
+    `draws` counts the random numbers that were drawn with the handle as their key.
     """
 
-    __slots__ = ("__weakref__", "_name", "_requires_grad", "grad", "hooks", "node", "scope", "site")
+    __slots__ = ("__weakref__", "_name", "_requires_grad", "draws", "grad", "hooks", "node", "scope", "site")
     __array_ufunc__ = None
     node: Node
     grad: Array | None
     hooks: list[Callable[..., Any]]
     site: Site | None
     scope: Trace | None
+    draws: int
 
     def __init__(self, node: Node, *, requires_grad: bool = False, scope: Trace | None = None) -> None:
-        self.node, self.grad, self.hooks, self.scope = node, None, [], scope
+        self.node, self.grad, self.hooks, self.scope, self.draws = node, None, [], scope, 0
         self._name: str | None = None
         self._requires_grad = requires_grad
         # An interned node may carry the sites of others: then the handle's own is looked up again.
@@ -228,22 +230,34 @@ class Array:
         return arithmetic.greater_equal(self, other)
 
     def __and__(self, other: Any) -> Array:
-        return arithmetic.logical_and(self, other)
+        return bits.bitwise_and(self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Array:
-        return arithmetic.logical_or(self, other)
+        return bits.bitwise_or(self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Array:
-        return arithmetic.logical_xor(self, other)
+        return bits.bitwise_xor(self, other)
 
     __rxor__ = __xor__
 
+    def __lshift__(self, other: Any) -> Array:
+        return bits.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Array:
+        return bits.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Array:
+        return bits.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Array:
+        return bits.bitwise_right_shift(other, self)
+
     def __invert__(self) -> Array:
-        return arithmetic.logical_not(self)
+        return bits.bitwise_invert(self)
 
     @property
     def T(self) -> Array:
@@ -305,4 +319,4 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, indexing, linalg, reducing, shaping  # noqa: E402
+from . import arithmetic, bits, indexing, linalg, reducing, shaping  # noqa: E402

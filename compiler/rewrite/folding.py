@@ -17,6 +17,8 @@ _LARGEST = 1024
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"),
+    "philox",
 )
 _STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
 

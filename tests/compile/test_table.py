@@ -133,9 +133,9 @@ def test_elementwise_at_hard_values(dtype: Any) -> None:
 def test_elementwise_of_a_run_time_size(dtype: Any, n: int) -> None:
     build = Builder()
     for shape in SIZED:
-        leaves = [build.leaf(shape, dtype, 0.3, 2, n) for _ in range(2)] + [build.leaf(shape, BOOL, n=n)]
+        leaves = [build.leaf(shape, dtype, 0.3, 2, n) for _ in range(3)] + [build.leaf(shape, BOOL, n=n)]
         for name in elementwise(dtype.kind):
-            build.add(make(name, [leaves[2], *leaves[:2]] if name == "where" else leaves[: OPS[name].arity]))
+            build.add(make(name, [leaves[3], *leaves[:2]] if name == "where" else leaves[: OPS[name].arity]))
     check_elementwise(build, {N: n})
 
 
