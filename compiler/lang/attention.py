@@ -13,6 +13,7 @@ from . import arithmetic as ar
 from .activations import softmax
 from .array import Array
 from .explain import complain
+from .functional import dropout
 from .lift import as_array, broadcast_shapes, wrap
 from .linalg import matmul
 from .shaping import matrix_transpose
@@ -21,13 +22,22 @@ _NAME = "scaled_dot_product_attention"
 
 
 def scaled_dot_product_attention(
-    q: Any, k: Any, v: Any, attn_mask: Any = None, is_causal: bool = False, scale: float | None = None
+    q: Any,
+    k: Any,
+    v: Any,
+    attn_mask: Any = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    *,
+    dropout_p: float = 0.0,
+    key: Any = None,
 ) -> Array:
     """softmax(q kᵀ · scale + mask) v for q[..., n, d], k[..., m, d], v[..., m, e], which gives [..., n, e].
 
     attn_mask   broadcasts to the scores [..., n, m]: bools are true where a query sees a key, numbers are added
     is_causal   query i sees keys 0 … i, of those that the mask lets it see
     scale       1/√d unless given
+    dropout_p   the probability with which a weight is dropped, by the `key` of `ad.random` that this takes
 
     A query that sees no key gives zeros and takes no part in derivatives. Raises ShapeError or DTypeError.
     """
@@ -45,7 +55,8 @@ def scaled_dot_product_attention(
     if is_causal:
         row, column = (wrap(b.iota(scores.shape[-2:], a)) for a in range(2))
         scores = ar.where(ar.less_equal(column, row), scores, float("-inf"))
-    return matmul(softmax(scores), v)
+    weights = softmax(scores)
+    return matmul(dropout(weights, dropout_p, key) if dropout_p else weights, v)
 
 
 def _masked(scores: Array, mask: Array) -> Array:

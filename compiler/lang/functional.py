@@ -1,18 +1,20 @@
-"""What layers are made of: linear maps and lookups. PyTorch's names, with `axis` for `dim`."""
+"""What layers are made of: linear maps, lookups, dropout. PyTorch's names, with `axis` for `dim`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import DTypeError, GraphError, ShapeError
+from ..graph import dtypes
 from ..graph.node import type_text
 from . import arithmetic as ar
+from . import random
 from .array import Array
 from .explain import complain
 from .indexing import take
-from .lift import as_array
+from .lift import as_array, weak_kind
 from .linalg import matmul
-from .shaping import matrix_transpose
+from .shaping import matrix_transpose, zeros_like
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Array:
@@ -28,3 +30,22 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Array:
 def embedding(indices: Any, weight: Any) -> Array:
     """Rows of weight[n, width] at integer indices of any rank."""
     return take(weight, indices, axis=0)
+
+
+def checked_probability(name: str, p: Any) -> None:
+    """Raises GraphError unless p is a number within 0 … 1."""
+    if weak_kind(p) not in ("i", "f") or not 0 <= p <= 1:
+        raise complain(GraphError, f"{name}: p is a probability within 0 … 1, got {p!r}")
+
+
+def dropout(x: Any, p: float, key: Any) -> Array:
+    """Each element 0 with probability p, else divided by 1 - p; `key` is a key of `ad.random`.
+
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+    x = as_array(x)
+    checked_probability("dropout", p)
+    if not dtypes.is_float(x.dtype):
+        raise complain(DTypeError, f"dropout: x must be floating, got {x.dtype}", x)
+    kept = random.bernoulli(key, 1 - p, x.shape)
+    return ar.where(kept, ar.multiply(x, 1 / (1 - p)), 0) if p < 1 else zeros_like(x)

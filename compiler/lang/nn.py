@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from . import init
+from .activation_layers import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .activations import elu, gelu, leaky_relu, log_softmax, one_hot, silu, softmax, softplus
 from .arithmetic import relu, sigmoid, tanh
 from .attention import scaled_dot_product_attention
-from .functional import embedding, linear
-from .layers import Conv2d, Embedding, LayerNorm, Linear, Module, Sequential, seed
+from .attention_layers import MultiHeadAttention
+from .functional import dropout, embedding, linear
+from .init import seed
+from .layers import Conv2d, Dropout, Embedding, Linear
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -18,27 +22,53 @@ from .losses import (
     nll_loss,
     smooth_l1_loss,
 )
+from .module import Module, ModuleDict, ModuleList, Sequential
 from .normalisation import batch_norm, group_norm, layer_norm, rms_norm
+from .normalisation_layers import BatchNorm, BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from .recurrent_layers import LSTM
+from .summary import summary
 from .windows import avg_pool2d, conv2d, max_pool2d
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "LSTM",
+    "BatchNorm",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
+    "Dropout",
     "Embedding",
+    "GroupNorm",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "ReLU",
     "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv2d",
     "cross_entropy",
+    "dropout",
     "elu",
     "embedding",
     "gelu",
     "group_norm",
     "huber_loss",
+    "init",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -58,5 +88,6 @@ __all__ = [
     "smooth_l1_loss",
     "softmax",
     "softplus",
+    "summary",
     "tanh",
 ]
