@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import DTypeError, GraphError, ShapeError
-from ..graph.control import toposort_deep
+from ..graph.control import bodies, toposort_deep
 from ..graph.node import Node, make, toposort, type_text
 from ..graph.substitute import substitute
 from .array import Array
@@ -48,18 +48,35 @@ def pending(roots: Iterable[Node]) -> list[Pair]:
     Raises GraphError for state within the body of a loop, whose value ends with the iteration.
     """
     roots = list(roots)
-    holders = [node for node in toposort_deep(roots) if node.op.name == "carry"]
-    if not holders:
+    # Most graphs carry nothing, which shows sooner than an order of all their nodes.
+    if not _reaches(roots):
         return []
     outside = set(toposort(roots))
     found: dict[Pair, None] = {}
-    for node in holders:
+    for node in toposort_deep(roots):
+        if node.op.name != "carry":
+            continue
         parts = node.inputs[1:]
         if node not in outside:
             text = f"the body of a loop would update {_label(parts[0])} in every iteration"
             raise complain(GraphError, f"{text}; call the layer outside, or with training=False")
         found.update(dict.fromkeys(zip(parts[::2], parts[1::2], strict=True)))
     return list(found)
+
+
+def _reaches(roots: Sequence[Node]) -> bool:
+    """Whether the roots or the bodies of loops that they depend on carry something."""
+    seen, stack = set(roots), list(roots)
+    while stack:
+        node = stack.pop()
+        if node.op.name == "carry":
+            return True
+        inner = [o for body in bodies(node) for o in body.outputs] if node.op.kind == "control" else ()
+        for i in (*node.inputs, *inner):
+            if i not in seen:
+                seen.add(i)
+                stack.append(i)
+    return False
 
 
 def _label(variable: Node) -> str:
