@@ -14,7 +14,7 @@ from . import reducing as rd
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
-from .shaping import expand_dims
+from .shaping import expand_dims, pad
 
 _INFINITY = float("inf")
 
@@ -24,12 +24,21 @@ def _floating(x: Any) -> Array:
     return x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
 
 
+def _top(x: Array, axis: Any) -> Array:
+    """The maximum over axes, kept, as a constant; −inf of nothing."""
+    axes = axes_of("max", axis, x)
+    bare = [k for k in axes if sizes.lower_bound(x.shape[k]) < 1]
+    # One −inf more along an axis that may be empty.
+    padded = pad(x, [(0, 1 if k in bare else 0) for k in range(x.ndim)], -_INFINITY) if bare else x
+    return ar.stop_gradient(rd.max(padded, axes, keepdims=True))
+
+
 def shifted(x: Array, axis: Any) -> tuple[Array, Array, Array]:
     """(x - m, m, rows that are all −inf), with m the maximum over the axis, kept, and 0 for such rows.
 
     What is computed from the result does not depend on m, so no derivative passes through it.
     """
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    top = _top(x, axis)
     dead = ar.equal(top, -_INFINITY)
     shift = ar.where(dead, 0, top)
     return ar.subtract(x, shift), shift, dead
@@ -52,7 +61,7 @@ def log_softmax(x: Any, axis: Any = -1) -> Array:
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over axes. Rows of −inf give −inf, with zero derivative; a +inf gives +inf."""
     x = _floating(x)
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    top = _top(x, axis)
     shift = ar.where(ar.isfinite(top), top, 0)
     total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
     dead = ar.equal(top, -_INFINITY)

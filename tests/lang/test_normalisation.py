@@ -103,3 +103,17 @@ def test_softmax_of_rows_without_an_element(run):
     np.testing.assert_allclose(slope, [[0, 0, 0], [-0.75, 0, 0.75], [-0.75, 0, 0.75], [0, 0, 0]])
     slope = run(ad.grad((ad.log_softmax(x) * weight).sum(), x), {x: values})
     np.testing.assert_allclose(slope, [[0, 0, 0], *(weight - 7 * share[1:])], atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_softmax_of_nothing(backend):
+    x = ad.input("x", (3, ad.Dim("n", min=0)))
+    outputs = [ad.softmax(x), ad.log_softmax(x), ad.logsumexp(x, 1), ad.softmax(x, 0), ad.logsumexp(x)]
+    f = ad.compile(x, outputs, backend=backend)
+    assert [a.shape for a in f(np.zeros((3, 0), "f"))] == [(3, 0), (3, 0), (3,), (3, 0), ()]
+    assert (f(np.zeros((3, 0), "f"))[2] == -np.inf).all() and f(np.zeros((3, 0), "f"))[4] == -np.inf
+    np.testing.assert_allclose(f(np.zeros((3, 2), "f"))[0], 0.5)
+    q, k = ad.input("q", (2, 4)), ad.input("k", (ad.Dim("m", min=0), 4))
+    seen = ad.compile([q, k], ad.nn.scaled_dot_product_attention(q, k, k), backend=backend)
+    assert (seen(np.ones((2, 4), "f"), np.ones((0, 4), "f")) == 0).all()
+    np.testing.assert_allclose(seen(np.ones((2, 4), "f"), np.full((3, 4), 5, "f")), 5)
