@@ -64,6 +64,25 @@ def pending(roots: Iterable[Node]) -> list[Pair]:
     return list(found)
 
 
+def lifted(roots: Sequence[Node], params: Iterable[Node], label: str) -> tuple[list[Node], list[Pair]]:
+    """The results of a loop's body without what they carry, and the updates, which the loop's own results can carry.
+
+    Raises GraphError for a new value that depends on the body's parameters: it ends with the iteration.
+    """
+    pairs = pending(roots)
+    if not pairs:
+        return list(roots), []
+    inner = set(params)
+    for node in toposort(new for _, new in pairs):
+        if any(i in inner for i in node.inputs):
+            inner.add(node)
+    for variable, new in pairs:
+        if new in inner:
+            text = f"{label} would update {_label(variable)} in every iteration"
+            raise complain(GraphError, f"{text}; call the layer outside, or with training=False")
+    return substitute(roots, {}, transparent="carry"), pairs
+
+
 def _reaches(roots: Sequence[Node]) -> bool:
     """Whether the roots or the bodies of loops that they depend on carry something."""
     seen, stack = set(roots), list(roots)

@@ -100,11 +100,34 @@ def test_traced_functions_bring_them(parts):
     assert (f(np.ones(2, "f")) == 3).all() and (f(np.ones(2, "f")) == 3).all() and count.value == 2
 
 
-def test_loops_refuse_them(parts):
+def test_loops_bring_them_once(parts):
     x, _, count = parts
-    _, ys = ad.scan(lambda c, a: (c, counted(a, count)), 0.0, x)
-    with pytest.raises(ad.GraphError, match="the body of a loop would update"):
-        ad.compile(x, ys, backend="numpy")
+
+    def body(c, a):
+        _, inner = ad.scan(lambda d, e: (d, counted(e * a, count)), 0.0, x)
+        return c + a, inner.sum()
+
+    last, ys = ad.scan(body, 0.0, x)
+    assert call(last, x) == 2 and count.value == 1
+    assert (call(ys, x) == 2).all() and count.value == 2
+    compiled = ad.compile(x, [last, ys])(np.ones(2, "f"))
+    assert compiled[0] == 2 and count.value == 3
+
+
+def test_loops_refuse_what_changes_with_the_iteration(parts):
+    x, _, count = parts
+    with pytest.raises(ad.GraphError, match=r'the body of scan over .* would update "count" in every iteration'):
+        ad.scan(lambda c, a: (c, counted(a, count, a)), 0.0, x)
+
+
+def test_dropout_within_a_loop():
+    drop = ad.nn.Dropout(0.5, seed=1)
+    x = ad.input("x", (3, 40))
+    _, ys = ad.scan(lambda c, a: (c, drop(a, training=True)), 0.0, x)
+    f = ad.compile(x, ys, backend="numpy")
+    rows = [tuple(row) for _ in range(2) for row in f(np.ones((3, 40), "f"))]
+    # Every iteration and every call draws for itself.
+    assert len(set(rows)) == 6 and set(np.ravel(rows)) == {0.0, 2.0}
 
 
 def test_what_does_not_fit(parts):
