@@ -122,6 +122,7 @@ def _structural(seed: int) -> list[Node]:
         _taken(x, 2, 1),
         make("stop_gradient", (x,)),
         make("copy", (x,)),
+        make("carry", (x, x, x)),
     ]
 
 
