@@ -19,7 +19,19 @@ from .graph import dtypes
 from .graph.sizes import Dim
 from .lang import nn, optim, random
 from .lang import tracing as _tracing
-from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
+from .lang.activations import (
+    elu,
+    gelu,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    one_hot,
+    silu,
+    softmax,
+    softplus,
+)
 from .lang.arithmetic import (
     abs,
     add,
@@ -35,6 +47,7 @@ from .lang.arithmetic import (
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -46,6 +59,7 @@ from .lang.arithmetic import (
     maximum,
     minimum,
     multiply,
+    nan_to_num,
     negative,
     not_equal,
     pow,
@@ -104,6 +118,7 @@ from .lang.shaping import (
     zeros,
     zeros_like,
 )
+from .lang.special import digamma, erf, erfc, lgamma, polygamma
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -172,10 +187,13 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "digamma",
     "divide",
     "einsum",
     "elu",
     "equal",
+    "erf",
+    "erfc",
     "exp",
     "expand_dims",
     "eye",
@@ -191,18 +209,22 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hard_tanh",
     "inf",
     "input",
     "int32",
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isinf",
     "isnan",
     "leaky_relu",
     "less",
     "less_equal",
+    "lgamma",
     "load",
     "log",
+    "log_sigmoid",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -219,6 +241,7 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
     "negative",
     "newaxis",
     "nn",
@@ -232,6 +255,7 @@ __all__ = [
     "pad",
     "permute_dims",
     "pi",
+    "polygamma",
     "pow",
     "random",
     "reciprocal",

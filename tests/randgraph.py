@@ -22,7 +22,7 @@ from adjoint.graph.sizes import Dim, Extent, Shape
 from adjoint.graph.storage import Storage
 from adjoint.graph.table import OPS
 
-_GUARDED = {"exp", "log", "sqrt", "rsqrt", "power", "divide"}
+_GUARDED = {"exp", "log", "sqrt", "rsqrt", "power", "divide", "lgamma", "digamma", "polygamma"}
 _LEFT_OUT = {"cast", "check_index"}
 
 
@@ -143,7 +143,7 @@ class _Generator:
         operands = [x, *(self.partner(x) for _ in range((op.arity or 1) - 1))]
         if op.name in _GUARDED:
             operands = [self.squash(o, *op.samples[k]) for k, o in enumerate(operands)]
-        return make(op, operands)
+        return make(op, operands, *op.sample_attrs)
 
     def squash(self, x: Node, low: float, high: float) -> Node:
         return b.add(b.mul(make("sigmoid", (x,)), high - low), low)  # type: ignore[no-any-return]

@@ -19,12 +19,12 @@ from .env import template
 from .expr import ExprPrinter
 from .indices import Names
 from .kernel import Function, KernelPrinter
-from .prelude import FILES, prelude
+from .prelude import LONG, macro_of, prelude
 from .types import memory
 
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
 UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
-LONG = 1500  # lines of kernels from which on the time to compile outweighs what the second level gains
+LONG_UNIT = 1500  # lines of kernels from which on the time to compile outweighs what the second level gains
 INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
 
 
@@ -214,15 +214,16 @@ def _unit(
         functions=functions, entry="\n".join(thunks) + ("\n" if thunks else "") + entry,
     )
     text = re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
-    long = sum(f.text.count("\n") for f in calls.functions) > LONG
+    long = sum(f.text.count("\n") for f in calls.functions) > LONG_UNIT
     return Unit(f"{module.name}_{number}" if several else module.name, text, effort=1 if long else 2)
 
 
 def _called(members: list[Function]) -> set[tuple[str, str]]:
-    """The vector math that some kernel uses so often that inlining it would take the C compiler too long."""
+    """The vector math that some kernel uses so often, or is so long, that inlining it would take the C compiler too
+    long."""
     return {
         (function, kind) for f in members for function, kind in f.needs
-        if function in FILES and f.text.count(f"{kind}_{function}(") > INLINED
+        if (macro := macro_of(function)) and (macro in LONG or f.text.count(f"{kind}_{function}(") > INLINED)
     }
 
 

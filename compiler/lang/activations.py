@@ -11,6 +11,7 @@ from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, INT64
 from . import arithmetic as ar
 from . import reducing as rd
+from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
@@ -64,7 +65,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
 
 
 def gelu(x: object, approximate: str = "none") -> Array:
-    """The Gaussian error linear unit; `approximate="tanh"` is the usual approximation by a tanh."""
+    """The Gaussian error linear unit, x Φ(x); `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
     if approximate == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
@@ -72,7 +73,8 @@ def gelu(x: object, approximate: str = "none") -> Array:
         twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
     if approximate == "none":
-        raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)
+        # erfc keeps the digits of the tail, where 1 + erf cancels.
+        return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
     raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
 
 
@@ -93,6 +95,16 @@ def softplus(x: Any) -> Array:
     small = ar.equal(whole, 1)
     tail = ar.where(small, e, ar.log(ar.where(small, 1, whole)))
     return ar.add(ar.where(positive, x, 0), tail)
+
+
+def log_sigmoid(x: Any) -> Array:
+    """log(sigmoid(x)), without cancellation or overflow."""
+    return ar.negative(softplus(ar.negative(_floating(x))))
+
+
+def hard_tanh(x: Any) -> Array:
+    """x held within [-1, 1]; derivative 1 at the bounds."""
+    return ar.clip(_floating(x), -1, 1)
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Array:

@@ -139,11 +139,14 @@ class Expander:
             self.ops += 1
             self.cost += node.op.cost
             attr: Any = None
+            name = node.op.lanes or node.op.name
             if node.op.name == "cast":
                 attr = node.inputs[0].dtype
             elif node.op.name == "check_index":
                 attr = node
-            return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
+            elif node.attrs:
+                name = f"{name}{node.attrs[0]}"
+            return Op(name, tuple(values), dtype, attr)
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
             self._look_up([g.index for g in own])

@@ -25,7 +25,7 @@ def test_elementwise(op, check):
         mask = ad.constant(arrays[0] > 0)
         check(lambda x, y: wrap(make(op, (mask.node, x.node, y.node))), *arrays[1:])
     else:
-        check(lambda *xs: wrap(make(op, [x.node for x in xs])), *arrays)
+        check(lambda *xs: wrap(make(op, [x.node for x in xs], *op.sample_attrs)), *arrays)
 
 
 def _index(*values):
