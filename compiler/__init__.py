@@ -66,11 +66,12 @@ from .lang.arithmetic import (
 from .lang.array import Array
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
-from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
     broadcast_to,
@@ -96,6 +97,7 @@ from .lang.shaping import (
     zeros,
     zeros_like,
 )
+from .lang.sorting import argsort, searchsorted, sort, topk
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -149,6 +151,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "astype",
     "bool_",
     "broadcast_to",
@@ -158,6 +161,11 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "count_nonzero",
+    "cummax",
+    "cummin",
+    "cumulative_prod",
+    "cumulative_sum",
     "divide",
     "einsum",
     "elu",
@@ -219,6 +227,7 @@ __all__ = [
     "permute_dims",
     "pi",
     "pow",
+    "prod",
     "reciprocal",
     "relu",
     "remainder",
@@ -227,6 +236,7 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "searchsorted",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -234,6 +244,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -246,6 +257,7 @@ __all__ = [
     "take",
     "tanh",
     "tensordot",
+    "topk",
     "trace",
     "tril",
     "triu",

@@ -153,8 +153,8 @@ class _Generator:
         if x is None:
             return None
         axes = sorted(self.rng.sample(range(len(x.shape)), self.rng.randint(1, len(x.shape))))
-        name = self.rng.choice(["sum", "sum", "max", "argmax"])
-        if name != "sum" and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
+        name = self.rng.choice(["sum", "sum", "prod", "max", "argmax"])
+        if name not in ("sum", "prod") and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
             return None
         return make(name, (x,), tuple(axes))
 

@@ -26,6 +26,7 @@ _MEMORY = {
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
 MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
+ROUTINES = frozenset(("argsort", "search_left", "search_right"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
@@ -37,6 +38,7 @@ _KINDS = {
     **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
     **dict.fromkeys(("first_n", "any", "all"), "m"),
+    **dict.fromkeys(ROUTINES, "fiu"),
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
@@ -160,6 +162,9 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
         macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
         base = function
         gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma))
+    elif function in ROUTINES:
+        base = function
+        gnu = plain = str(getattr(cast(Any, template("routines.h.j2")).module, function)(t))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)

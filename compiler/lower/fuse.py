@@ -53,7 +53,7 @@ class Classes:
 class Group:
     """Stages that become one kernel. `number` is the position in the order of execution."""
 
-    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "loop"
+    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "sequence" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Fuser:
         kind = (
             "tile"
             if stage in self.tiled
-            else {"scatter": "scatter", "control": "loop"}.get(stage.node.op.kind, "row")
+            else {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
         )
         if stage.node.op.name == "check_index":
             kind = "check"
