@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,24 @@ def test_reductions(n: int) -> None:
     build.add(make("sum", (nothing,), (0,)))
     build.add(make("prod", (nothing,), (1,)))
     check_sums(build, {N: n})
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (N, 4, 21), (300, 3, N)], ids=str)
+def test_reductions_of_one_computed_array(shape: Any) -> None:
+    """Over any two sets of axes, the array itself stored or not: kernels share loops as far as orders of sums allow."""
+    build = Builder()
+    sets = [axes for k in (1, 2, 3) for axes in combinations(range(3), k)]
+    for pair in combinations(sets, 2):
+        for name in ("sum", "max"):
+            x = build.leaf(shape, FLOAT32, n=40)
+            build.values[x] = np.rint(8 * build.values[x])  # sums are exact in any order
+            y = make("abs", (x,))
+            for axes in pair:
+                # Extents may be 0 for the table's sake, and of nothing there is no maximum.
+                build.add(make("sum" if any(shape[a] is N for a in axes) else name, (y,), axes))
+            if name == "sum":
+                build.add(y)
+    check_sums(build, {N: 40})
 
 
 def check_sums(build: Builder, dims: Any = None) -> None:
