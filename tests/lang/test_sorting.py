@@ -69,6 +69,27 @@ def test_what_is_sorted_is_computed_on_the_way_and_used_in_place() -> None:
     np.testing.assert_array_equal(w.value, np.sort(before, axis=0, kind="stable"))
 
 
+def test_in_a_loop(run: Any) -> None:
+    """The rows of a matrix merged into a sorted one, step by step."""
+    xs = ad.input("xs", (5, 9))
+    last, _ = ad.scan(lambda c, x: (ad.sort(ad.maximum(c, x)), ad.argsort(c)), ad.zeros((9,)), xs)
+    a = RNG.normal(size=(5, 9)).astype(np.float32)
+    want = np.zeros(9, np.float32)
+    for row in a:
+        want = np.sort(np.maximum(want, row))
+    np.testing.assert_array_equal(ad.compile(xs, last)(a), want)
+    np.testing.assert_array_equal(run(last, {xs: a}), want)
+
+
+def test_rows_in_many_threads() -> None:
+    x = ad.input("x", (3000, 70))
+    a = data((3000, 70), "float32")
+    got = [ad.compile(x, [ad.argsort(x), ad.argsort(x, 0)], threads=n)(a) for n in (1, 4)]
+    for both in got:
+        for axis, order in ((1, both[0]), (0, both[1])):
+            np.testing.assert_array_equal(order, np.argsort(a, axis=axis, kind="stable"))
+
+
 def test_nothing_and_one_element() -> None:
     x, y = ad.input("x", (3, 0)), ad.input("y", (0, 4))
     values, indices = ad.topk(x, 0)
