@@ -269,11 +269,11 @@ class Array:
     def squeeze(self, axis: Any = None) -> Array:
         return shaping.squeeze(self, axis)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return reducing.sum(self, axis, keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.sum(self, axis, keepdims, dtype)
 
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return reducing.prod(self, axis, keepdims)
+    def prod(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.prod(self, axis, keepdims, dtype)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Array:
         return reducing.mean(self, axis, keepdims)

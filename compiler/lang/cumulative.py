@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
 from ..graph import build as b
 from ..graph import dtypes, sequence
-from ..graph.dtypes import BOOL, INT64
+from ..graph.dtypes import INT64
 from ..graph.node import Node, type_text
-from . import arithmetic as ar
 from .array import Array
 from .explain import complain
 from .lift import apply, as_array, one_axis, wrap
-from .reducing import mirrored
+from .reducing import mirrored, summand
 from .sorting import ordered, picked
 
 
@@ -33,10 +32,9 @@ def _accumulated(
 ) -> Array:
     x = as_array(x)
     k = _axis(name, axis, x)
-    target = (x.dtype if dtypes.is_float(x.dtype) else INT64) if dtype is None else dtypes.as_dtype(dtype)
-    if target == BOOL:
-        raise complain(DTypeError, f"{name}: not defined in bool", x)
-    result = build(ar.astype(x, target).node, k)
+    if dtype is None:
+        dtype = x.dtype if dtypes.is_float(x.dtype) else INT64
+    result = build(summand(name, x, dtype).node, k)
     if initial is not None:
         low = [1 if a == k else 0 for a in range(x.ndim)]
         result = b.pad(result, low, [0] * x.ndim, value=initial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import GraphError, ShapeError
+from ..errors import DTypeError, GraphError, ShapeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import BOOL, FLOAT32, INT64, UINT8, DType
@@ -32,9 +32,18 @@ def _needs_elements(name: str, x: Array, axes: tuple[int, ...]) -> None:
             raise complain(ShapeError, text, x)
 
 
-def _widened(name: str, x: Any, axis: Any, keepdims: bool) -> Array:
-    """A sum or product, of integers and bools in int64."""
+def summand(name: str, x: Array, dtype: Any) -> Array:
+    """An operand of a sum or product that was asked for in a dtype. Raises DTypeError for bool."""
+    if dtypes.as_dtype(dtype) == BOOL:
+        raise complain(DTypeError, f"{name}: not defined in bool", x)
+    return ar.astype(x, dtype)
+
+
+def _widened(name: str, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Array:
+    """A sum or product in `dtype`; where that is None, of integers and bools in int64."""
     x = as_array(x)
+    if dtype is not None:
+        return ar.astype(_widened(name, summand(name, x, dtype), axis, keepdims, None), dtype)
     axes = axes_of(name, axis, x)
     source = ar.astype(x, INT64) if x.dtype == BOOL else x
     if not axes:
@@ -42,14 +51,14 @@ def _widened(name: str, x: Any, axis: Any, keepdims: bool) -> Array:
     return _kept(apply(name, (source.node,), axes, of=(x,)), x, axes, keepdims)
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """The sum over axes; of integers and bools in int64."""
-    return _widened("sum", x, axis, keepdims)
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+    """The sum over axes; of integers and bools in int64, unless said."""
+    return _widened("sum", x, axis, keepdims, dtype)
 
 
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """The product over axes; of integers and bools in int64. The derivative is exact where elements are 0."""
-    return _widened("prod", x, axis, keepdims)
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+    """The product over axes; of integers and bools in int64, unless said. The derivative divides by nothing."""
+    return _widened("prod", x, axis, keepdims, dtype)
 
 
 def count(shape: Shape, axes: tuple[int, ...], dtype: DType, less: float = 0) -> Node:

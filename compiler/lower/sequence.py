@@ -94,11 +94,6 @@ class SequenceScheduler:
         lanes = lanes_for(body, self.target) if vec else 1
         return Loop(var, index.ZERO, index.of(var.extent), "vec" if vec else "seq", body, lanes, limit=limit)
 
-    def _is_last(self) -> bool:
-        """Whether consecutive elements of the sequence are neighbours."""
-        node = self.stage.node
-        return bool(node["axis"] == len(node.shape) - 1) and self.step.extent != 1
-
     def _recur(self) -> list[Stmt]:
         """The value before is kept in a register, with lanes in a row of them."""
         factors, node = self.stage.factors, self.stage.node
@@ -135,13 +130,14 @@ class SequenceScheduler:
 
     def _sort(self) -> list[Stmt]:
         """A row's keys are put side by side and sorted together with their positions."""
-        value, n = self._value(self.stage.value, Shared()), self.step.extent
+        node, n = self.stage.node, self.step.extent
+        value = self._value(self.stage.value, Shared())
         keys, order = self._scratch("keys", value.dtype, n), self._scratch("order", INT64, n)
         spare = self._scratch("spare_keys", value.dtype, n), self._scratch("spare_order", INT64, n)
         at = (index.of(self.step),)
         routine = Routine("argsort", value.dtype, (True,) * 4)
         args = tuple((buf, index.ZERO) for buf in (keys, order, *spare))
-        vec = self._is_last()
+        vec = node["axis"] == len(node.shape) - 1 and n != 1
         return [
             self._each(self.step, [Store(keys, at, value)], vec=vec),
             Call(routine, args, (index.of(n),)),

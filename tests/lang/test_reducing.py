@@ -164,6 +164,20 @@ def test_integers_wrap(run: Any) -> None:
     assert run(ad.prod(ad.constant([True, False]))).dtype == np.int64
 
 
+def test_in_a_dtype(run: Any) -> None:
+    a = RNG.integers(100, 120, (3, 5)).astype(np.uint8)
+    x = ad.input("x", (3, 5), "uint8")
+    for dtype in ("uint8", "int32", "int64", "float32", "float64"):
+        outputs = [ad.sum(x, 1, dtype=dtype), x.prod(0, dtype=dtype), ad.prod(x, (), dtype=dtype)]
+        want = [np.sum(a, 1, dtype=dtype), np.prod(a, 0, dtype=dtype), a.astype(dtype)]
+        for got, interpreted, expected in zip(ad.compile(x, outputs)(a), run(outputs, {x: a}), want, strict=True):
+            assert got.dtype == interpreted.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+            np.testing.assert_array_equal(interpreted, expected)
+    with pytest.raises(ad.DTypeError, match="sum: not defined in bool"):
+        ad.sum(x, dtype="bool")
+
+
 def test_norms_have_derivative_0_at_0(run: Any) -> None:
     x = ad.input("x", (3, 3), "float64")
     a = np.array([[0.0, 0, 0], [3, 0, -4], [-2, 2, 1]])
