@@ -88,11 +88,12 @@ from .lang.bits import (
 )
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
-from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
     broadcast_to,
@@ -118,6 +119,7 @@ from .lang.shaping import (
     zeros,
     zeros_like,
 )
+from .lang.sorting import argsort, searchsorted, sort, topk
 from .lang.special import digamma, erf, erfc, lgamma, polygamma
 from .lang.tracing import function
 from .version import VERSION as __version__
@@ -172,6 +174,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "astype",
     "bitwise_and",
     "bitwise_invert",
@@ -187,6 +190,11 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "count_nonzero",
+    "cummax",
+    "cummin",
+    "cumulative_prod",
+    "cumulative_sum",
     "digamma",
     "divide",
     "einsum",
@@ -257,6 +265,7 @@ __all__ = [
     "pi",
     "polygamma",
     "pow",
+    "prod",
     "random",
     "reciprocal",
     "relu",
@@ -266,6 +275,7 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "searchsorted",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -273,6 +283,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -285,6 +296,7 @@ __all__ = [
     "take",
     "tanh",
     "tensordot",
+    "topk",
     "trace",
     "tril",
     "triu",

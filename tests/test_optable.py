@@ -9,7 +9,7 @@ from adjoint.graph import dtypes
 from adjoint.graph.node import Op, Token, make
 from adjoint.graph.table import OPS
 
-KINDS = {"leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"}
+KINDS = {"leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "sequence", "control"}
 # Why an operation has no derivative.
 NO_DERIVATIVE = {
     "check_index": "integers only",

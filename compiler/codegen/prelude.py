@@ -35,6 +35,7 @@ _FILES = {
 }
 # Those so long that compilers should see them once.
 LONG = frozenset(("lgamma", "digamma", "polygamma"))
+ROUTINES = frozenset(("argsort", "search_left", "search_right"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
@@ -49,6 +50,7 @@ _KINDS = {
     **dict.fromkeys(_FILES, "f"),
     "relu": "fiu",
     "philox": "i",
+    **dict.fromkeys(ROUTINES, "fiu"),
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
@@ -191,6 +193,9 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
     if macro is not None:
         base = macro
         gnu = plain = _written(macro, function, t, fma)
+    elif function in ROUTINES:
+        base = function
+        gnu = plain = str(getattr(cast(Any, template("routines.h.j2")).module, function)(t))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)

@@ -115,7 +115,8 @@ Cotangent = Node | Callable[[], Node] | None
 class Op:
     """The single declaration of a primitive.
 
-    kind        "leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"
+    kind        "leaf", "elementwise", "structural", "reduction", "sequence", "contraction", "scatter",
+                "control"
     attrs       names of the attributes, in the order in which nodes hold them
     infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
     evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy

@@ -15,7 +15,7 @@ from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
-from .shaping import expand_dims
+from .shaping import expand_dims, pad
 
 _INFINITY = float("inf")
 
@@ -51,8 +51,12 @@ def log_softmax(x: Any, axis: Any = -1) -> Array:
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """log Σ exp(x) over axes. Rows of −inf give −inf, with zero derivative; a +inf gives +inf."""
+    """log Σ exp(x) over axes. Rows of −inf, or of nothing, give −inf, with zero derivative; a +inf gives +inf."""
     x = _floating(x)
+    axes = axes_of("logsumexp", axis, x)
+    if any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
+        # One −inf more changes no sum.
+        x = pad(x, [(1, 0) if a in axes else (0, 0) for a in range(x.ndim)], -_INFINITY)
     top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
     shift = ar.where(ar.isfinite(top), top, 0)
     total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
@@ -60,7 +64,6 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     result = ar.where(dead, -_INFINITY, ar.add(ar.log(ar.where(dead, 1, total)), shift))
     if keepdims:
         return result
-    axes = axes_of("logsumexp", axis, x)
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 

@@ -34,6 +34,7 @@ from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
+from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 
 LINE = 64  # bytes of a cache line
@@ -248,6 +249,8 @@ class Scope:
             self._add(scheduler.build())
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
+        elif group.kind == "sequence":
+            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())

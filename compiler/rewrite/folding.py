@@ -61,13 +61,13 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what sums up none, is computed from nothing."""
-    summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
-    nothing = summed and (
+    """What has no elements, and what sums, multiplies or searches none, is computed from nothing."""
+    combined = node.op.name in ("sum", "prod", "searchsorted") or node.op.kind in ("contraction", "scatter")
+    nothing = combined and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        return b.full(0, node.shape, node.dtype)
+        return b.full(1 if node.op.name == "prod" else 0, node.shape, node.dtype)
     return None
 
 
