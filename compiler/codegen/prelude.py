@@ -33,8 +33,8 @@ _FILES = {
     **dict.fromkeys(("erfc", "lgamma", "digamma", "polygamma"), "special.h.j2"),
     "philox": "random.h.j2",
 }
-# Those so long that compilers should see them once.
-LONG = frozenset(("lgamma", "digamma", "polygamma"))
+# Those so large that compilers should see them once.
+LARGE = frozenset(("lgamma", "digamma", "polygamma"))
 ROUTINES = frozenset(("argsort", "search_left", "search_right"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
