@@ -19,7 +19,19 @@ from .graph import dtypes
 from .graph.sizes import Dim
 from .lang import nn, optim, random
 from .lang import tracing as _tracing
-from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
+from .lang.activations import (
+    elu,
+    gelu,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    one_hot,
+    silu,
+    softmax,
+    softplus,
+)
 from .lang.arithmetic import (
     abs,
     add,
@@ -35,6 +47,7 @@ from .lang.arithmetic import (
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -46,6 +59,7 @@ from .lang.arithmetic import (
     maximum,
     minimum,
     multiply,
+    nan_to_num,
     negative,
     not_equal,
     pow,
@@ -74,11 +88,12 @@ from .lang.bits import (
 )
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
-from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
     broadcast_to,
@@ -104,6 +119,8 @@ from .lang.shaping import (
     zeros,
     zeros_like,
 )
+from .lang.sorting import argsort, searchsorted, sort, topk
+from .lang.special import digamma, erf, erfc, lgamma, polygamma
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -157,6 +174,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "astype",
     "bitwise_and",
     "bitwise_invert",
@@ -172,10 +190,18 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "count_nonzero",
+    "cummax",
+    "cummin",
+    "cumulative_prod",
+    "cumulative_sum",
+    "digamma",
     "divide",
     "einsum",
     "elu",
     "equal",
+    "erf",
+    "erfc",
     "exp",
     "expand_dims",
     "eye",
@@ -191,18 +217,22 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hard_tanh",
     "inf",
     "input",
     "int32",
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isinf",
     "isnan",
     "leaky_relu",
     "less",
     "less_equal",
+    "lgamma",
     "load",
     "log",
+    "log_sigmoid",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -219,6 +249,7 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
     "negative",
     "newaxis",
     "nn",
@@ -232,7 +263,9 @@ __all__ = [
     "pad",
     "permute_dims",
     "pi",
+    "polygamma",
     "pow",
+    "prod",
     "random",
     "reciprocal",
     "relu",
@@ -242,6 +275,7 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "searchsorted",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -249,6 +283,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -261,6 +296,7 @@ __all__ = [
     "take",
     "tanh",
     "tensordot",
+    "topk",
     "trace",
     "tril",
     "triu",

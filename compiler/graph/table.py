@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import bits, contraction, control, elementwise, leaves, random, reduction, structural
+from . import bits, contraction, control, elementwise, leaves, random, reduction, sequence, special, structural
 from .node import OPS, Op
 
 __all__ = [
@@ -15,5 +15,7 @@ __all__ = [
     "leaves",
     "random",
     "reduction",
+    "sequence",
+    "special",
     "structural",
 ]

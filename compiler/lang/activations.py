@@ -11,6 +11,7 @@ from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, INT64
 from . import arithmetic as ar
 from . import reducing as rd
+from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
@@ -59,21 +60,21 @@ def log_softmax(x: Any, axis: Any = -1) -> Array:
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """log Σ exp(x) over axes. Rows of −inf give −inf, with zero derivative; a +inf gives +inf."""
+    """log Σ exp(x) over axes. Rows of −inf, or of nothing, give −inf, with zero derivative; a +inf gives +inf."""
     x = _floating(x)
-    top = _top(x, axis)
+    axes = axes_of("logsumexp", axis, x)
+    top = _top(x, axes)
     shift = ar.where(ar.isfinite(top), top, 0)
     total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
     dead = ar.equal(top, -_INFINITY)
     result = ar.where(dead, -_INFINITY, ar.add(ar.log(ar.where(dead, 1, total)), shift))
     if keepdims:
         return result
-    axes = axes_of("logsumexp", axis, x)
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
 def gelu(x: object, approximate: str = "none") -> Array:
-    """The Gaussian error linear unit; `approximate="tanh"` is the usual approximation by a tanh."""
+    """The Gaussian error linear unit, x Φ(x); `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
     if approximate == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
@@ -81,7 +82,8 @@ def gelu(x: object, approximate: str = "none") -> Array:
         twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
     if approximate == "none":
-        raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)
+        # erfc keeps the digits of the tail, where 1 + erf cancels.
+        return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
     raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
 
 
@@ -102,6 +104,16 @@ def softplus(x: Any) -> Array:
     small = ar.equal(whole, 1)
     tail = ar.where(small, e, ar.log(ar.where(small, 1, whole)))
     return ar.add(ar.where(positive, x, 0), tail)
+
+
+def log_sigmoid(x: Any) -> Array:
+    """log(sigmoid(x)), without cancellation or overflow."""
+    return ar.negative(softplus(ar.negative(_floating(x))))
+
+
+def hard_tanh(x: Any) -> Array:
+    """x held within [-1, 1]; derivative 1 at the bounds."""
+    return ar.clip(_floating(x), -1, 1)
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Array:

@@ -283,8 +283,11 @@ class Array:
     def squeeze(self, axis: Any = None) -> Array:
         return shaping.squeeze(self, axis)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return reducing.sum(self, axis, keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.sum(self, axis, keepdims, dtype)
+
+    def prod(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.prod(self, axis, keepdims, dtype)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Array:
         return reducing.mean(self, axis, keepdims)
@@ -300,6 +303,17 @@ class Array:
 
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Array:
         return reducing.argmin(self, axis, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Array:
+        """`cumulative_sum`, of the flattened array where the axis is None."""
+        return cumulative.cumulative_sum(self.reshape(-1) if axis is None else self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Array:
+        """`cumulative_prod`, of the flattened array where the axis is None."""
+        return cumulative.cumulative_prod(self.reshape(-1) if axis is None else self, axis)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Array:
+        return sorting.argsort(self, axis, descending)
 
     def var(self, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
         return reducing.var(self, axis, correction, keepdims)
@@ -319,4 +333,4 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, bits, indexing, linalg, reducing, shaping  # noqa: E402
+from . import arithmetic, bits, cumulative, indexing, linalg, reducing, shaping, sorting  # noqa: E402

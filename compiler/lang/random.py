@@ -20,6 +20,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import DTypeError, ShapeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
@@ -27,7 +29,7 @@ from ..graph.dtypes import FLOAT32, INT32, INT64, DType
 from ..graph.node import type_text
 from ..graph.sizes import Shape
 from . import arithmetic as ar
-from . import bits, control, reducing, shaping
+from . import bits, control, reducing, shaping, sorting
 from .array import Array
 from .explain import complain
 from .lift import apply, as_array, broadcast_shapes, spread, weak_kind, wrap
@@ -189,3 +191,19 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None) -> Arr
     u = ar.multiply(ar.add(word, 0.5), 2.0**-digits)
     noise = ar.negative(ar.log(ar.negative(ar.log(u))))
     return reducing.argmax(ar.add(ar.stop_gradient(last), noise), axis=-1)
+
+
+def permutation(key: Any, x: Any) -> Array:
+    """0 … n - 1 in random order, int64, for an extent n; else the entries of an array along its first axis in random
+    order, through which derivatives pass.
+
+    The order that sorts 64 random bits each: two orders differ in probability by n² / 2⁶⁴ at most.
+    """
+    if isinstance(x, (int, str, sizes.Size, np.integer)) and not isinstance(x, bool):
+        (count,) = sizes.as_shape((x,))
+        return sorting.argsort(_bits("permutation", key, (count,)))
+    x = as_array(x)
+    if not x.ndim:
+        raise complain(ShapeError, "permutation: an array needs at least one axis", x)
+    order = sorting.argsort(_bits("permutation", key, x.shape[:1]))
+    return apply("take", (x.node, order.node), 0, of=(x, order))

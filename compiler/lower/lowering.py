@@ -34,6 +34,7 @@ from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
+from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 
 LINE = 64  # bytes of a cache line
@@ -178,8 +179,10 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        checks = [n for n in toposort(roots) if n.op.name == "check_index"]
-        order = toposort([*checks, *roots])
+        order = toposort(roots)
+        checks = [n for n in order if n.op.name == "check_index"]
+        if checks:
+            order = toposort([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, tiles.Plan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
@@ -248,6 +251,8 @@ class Scope:
             self._add(scheduler.build())
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
+        elif group.kind == "sequence":
+            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())

@@ -53,21 +53,23 @@ def _evaluate(node: Node, arrays: list[Any], shape: Any) -> np.ndarray[Any, Any]
 
 def _fold_numbers(node: Node, uses: Uses) -> Node | None:
     """f(2, 3): all operands are one number everywhere."""
-    values = [b.constant_value(i) for i in node.inputs]
-    if any(v is None for v in values):
-        return None
-    arrays = [np.asarray(v, i.dtype) for v, i in zip(values, node.inputs, strict=True)]
+    arrays = []
+    for operand in node.inputs:
+        value = b.constant_value(operand)
+        if value is None:
+            return None
+        arrays.append(np.asarray(value, operand.dtype))
     return b.full(_evaluate(node, arrays, ()).item(), node.shape, node.dtype)
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what sums up none, is computed from nothing."""
-    summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
-    nothing = summed and (
+    """What has no elements, and what sums, multiplies or searches none, is computed from nothing."""
+    combined = node.op.name in ("sum", "prod", "searchsorted") or node.op.kind in ("contraction", "scatter")
+    nothing = combined and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        return b.full(0, node.shape, node.dtype)
+        return b.full(1 if node.op.name == "prod" else 0, node.shape, node.dtype)
     return None
 
 

@@ -225,6 +225,28 @@ def test_categorical():
     assert set(compiled(turned).ravel()) <= {0, 1, 2}
 
 
+def test_permutation():
+    key = ad.random.key(8)
+    whole, other = compiled([ad.random.permutation(key, 5000), ad.random.permutation(key, 5000)])
+    assert whole.dtype == np.int64 and (whole != other).any()
+    np.testing.assert_array_equal(np.sort(whole), np.arange(5000))
+    assert abs(np.corrcoef(whole, np.arange(5000))[0, 1]) < 5 / np.sqrt(5000)
+    n = ad.Dim("n", min=0)
+    x = ad.input("x", (n, 2))
+    f = ad.compile(x, [y := ad.random.permutation(key, x), ad.grad((y * y).sum(), x)])
+    for rows in (0, 1, 7):
+        a = np.arange(2.0 * rows, dtype="f").reshape(rows, 2)
+        shuffled, gradient = f(a)
+        assert sorted(map(tuple, shuffled)) == sorted(map(tuple, a))
+        np.testing.assert_array_equal(gradient, 2 * a)
+    # All orders of three are equally likely.
+    keys = ad.random.split(ad.random.key(9), 6000)
+    _, orders = ad.scan(lambda c, k: (c, ad.random.permutation(k, 3)), 0, keys)
+    codes = compiled(orders) @ [9, 3, 1]
+    assert stats.chisquare(np.unique(codes, return_counts=True)[1]).pvalue > 1e-3
+    assert len(np.unique(codes)) == 6
+
+
 def test_derivatives_pass_by_the_bits():
     key = ad.random.key(6)
     mean, scale, low = (ad.variable(np.float32(v), name=n) for n, v in [("mean", 1), ("scale", 2), ("low", 0.5)])
@@ -267,7 +289,8 @@ def test_errors():
         ad.random.bernoulli(key, x, (1,))
     with pytest.raises(ad.ShapeError, match="uniform"):
         ad.random.uniform(key, (4,), x, 1)
-    with pytest.raises(ad.ShapeError, match="at least one axis"):
-        ad.random.categorical(key, 1.0)
+    for wrong in (ad.random.categorical, ad.random.permutation):
+        with pytest.raises(ad.ShapeError, match="at least one axis"):
+            wrong(key, 1.0)
     with pytest.raises(ad.ShapeError, match="categorical"):
         ad.random.categorical(key, np.zeros((2, 3), "f"), shape=(4,))
