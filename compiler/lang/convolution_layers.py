@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from ..errors import ShapeError
 from ..graph import sizes
 from ..graph.node import type_text
-from . import convolution, pooling
+from . import convolution, init, pooling
 from .array import Array
 from .create import variable
 from .explain import complain
-from .layers import Module, _generator, _uniform
 from .lift import as_array, reshaped, wrap
+from .module import Module
 from .windows import per_axis
 
 
@@ -30,9 +30,9 @@ class _Weighted(Module):
         return type(self).function(x, self.weight, self.bias, **self.geometry)
 
     def _fill(self, shape: tuple[int, ...], outs: int, bias: bool, seed: Any, dtype: Any) -> None:
-        rng, fan = _generator(seed), prod(shape[1:])
-        self.weight = variable(_uniform(rng, fan, shape, dtype), name="weight")
-        self.bias = variable(_uniform(rng, fan, (outs,), dtype), name="bias") if bias else None
+        rng, fan = init.generator(seed), prod(shape[1:])
+        self.weight = variable(init.fan_uniform(shape, fan, seed=rng, dtype=dtype), name="weight")
+        self.bias = variable(init.fan_uniform((outs,), fan, seed=rng, dtype=dtype), name="bias") if bias else None
 
     def _shares(self, in_channels: int, out_channels: int, groups: int) -> tuple[int, int]:
         """Channels of a group; raises ShapeError where they do not divide."""

@@ -14,10 +14,10 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .fuse import Classes, Group
+from .fuse import Classes, Group, settled
 from .ir import Guarded, IndexValue, Load, expressions
 from .schedule import Placement
-from .stages import Stage, in_chunks
+from .stages import Stage
 
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
@@ -39,7 +39,7 @@ class Arrangement:
     def __init__(self, group: Group, classes: Classes, place: Placement) -> None:
         self.group, self.classes, self.place = group, classes, place
         self.maker = {s.node: s for s in group.stages}
-        self.frame = self._frame()
+        self.frame = settled(group.frame, group.stages, classes)
         self.flat = self._is_flat()
         self.vec = self._choose_vec()
         if any(any(classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in group.stages):
@@ -50,24 +50,6 @@ class Arrangement:
 
     def _class_axes(self, stage: Stage) -> list[IVar]:
         return [self.classes.find(v) for v in stage.loop_axes]
-
-    def _frame(self) -> list[IVar]:
-        """The group's frame without the classes that a stage reduces while it keeps others of the frame."""
-        frame = list(self.group.frame)
-        for s in self.group.stages:
-            if s.combine == "argmax" or s.combines:
-                frame = [c for c in frame if c not in {self.classes.find(v) for v in s.reduce}]
-        changed = True
-        while changed:
-            changed = False
-            for s in self.group.stages:
-                kept = [c for c in map(self.classes.find, s.axes) if c in frame]
-                reduced = [c for c in map(self.classes.find, s.reduce) if c in frame]
-                if kept and reduced:
-                    gone = kept if in_chunks(s) else reduced
-                    frame = [c for c in frame if c not in gone]
-                    changed = True
-        return frame
 
     def _is_flat(self) -> bool:
         """Whether every access is either the same contiguous walk over equal shapes or a single element."""

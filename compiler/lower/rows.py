@@ -34,10 +34,8 @@ from .ir import (
     expressions,
 )
 from .nests import Arrangement, Nest
-from .schedule import Placement, identity_of, lanes_for
+from .schedule import SERIAL, Placement, chunk_count, identity_of, in_chunks_of, lanes_for
 from .stages import Stage, rows_in_chunk
-
-SERIAL = 1 << 16  # flops below which one core is as fast as several
 
 
 class RowScheduler(Arrangement):
@@ -56,7 +54,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for nest in self.nests:
             body.extend(self._emit(nest))
-        self._wrap(body)
+        self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
 
@@ -71,10 +69,8 @@ class RowScheduler(Arrangement):
         if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks: Extent = 1
-        elif isinstance(rows, int):
-            self.chunks = max(1, -(-rows // self.rows_per_chunk))
         else:
-            self.chunks = sizes.ceildiv(rows, self.rows_per_chunk)
+            self.chunks = chunk_count(rows, self.rows_per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 
@@ -323,19 +319,3 @@ class RowScheduler(Arrangement):
             home = self._scratch(s)
             at = self._scratch_at(s)
         return self._loops(out, [*start, *inner, Store(home, at, result)], False)
-
-    def _wrap(self, body: list[Stmt]) -> None:
-        """Puts the rows of a chunk, and the chunks, around the nests."""
-        if self.frame_extent != 1:
-            if self.chunks == 1:
-                lo, hi, limit = index.ZERO, index.of(self.frame_extent), None
-            else:
-                lo = index.scale(index.of(self.chunk), self.rows_per_chunk)
-                hi = index.add(lo, self.rows_per_chunk)
-                exact = isinstance(self.frame_extent, int) and self.frame_extent % self.rows_per_chunk == 0
-                limit = None if exact else index.of(self.frame_extent)
-            body = [Loop(self.row, lo, hi, "seq", body, limit=limit)]
-        body = [*self.before, *body, *self.after]
-        if self.chunks != 1:
-            body = [Loop(self.chunk, index.ZERO, index.of(self.chunks), "chunk", body)]
-        self.kernel.body = body

@@ -11,6 +11,7 @@ import adjoint as ad
 RNG = np.random.default_rng(11)
 A, B = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2))
 P = RNG.uniform(0.3, 2, (3, 4))
+LEFT = np.array([-0.4, -1.3, -2.6, -3.7])
 LABELS = ad.constant(np.array([1, 3, 0]))
 
 CASES = {
@@ -33,7 +34,15 @@ CASES = {
     "softmax 0": (lambda x: ad.softmax(x, 0), A),
     "log_softmax": (lambda x: ad.log_softmax(x), A),
     "logsumexp": (lambda x: ad.logsumexp(x, 1), A),
-    "gelu": (lambda x: ad.gelu(x, "tanh"), A),
+    "gelu": (ad.gelu, A),
+    "gelu tanh": (lambda x: ad.gelu(x, "tanh"), A),
+    "log_sigmoid": (ad.log_sigmoid, A),
+    "hard_tanh": (lambda x: ad.hard_tanh(x) ** 2, A),
+    "nan_to_num": (lambda x: ad.nan_to_num(x) ** 2, A),
+    "lgamma left of 0": (ad.lgamma, LEFT),
+    "digamma left of 0": (ad.digamma, LEFT),
+    "polygamma left of 0": (lambda x: ad.polygamma(1, x), LEFT),
+    "polygamma 2 left of 0": (lambda x: ad.polygamma(2, x), LEFT),
     "silu": (ad.silu, A),
     "softplus": (ad.softplus, A),
     "elu": (ad.elu, A),
@@ -44,6 +53,9 @@ CASES = {
     "power": (lambda x, y: x**y, P, A),
     "integer power": (lambda x: x**7, A),
     "remainder": (lambda x: (x % 0.7) ** 2, P),
+    "remainder of arrays": (lambda x, y: (x % y) ** 2, A[:, :2] * 3, B[:3] + 3),
+    "remainder by negative numbers": (lambda x, y: (x % y) ** 2, A[:, :2] * 3, -3 - B[:3]),
+    "floor_divide": (lambda x, y: (x // y) * x**2, A[:, :2] * 3, B[:3] + 3),
     "clip": (lambda x: ad.clip(x, 0.5, 1.5) ** 2, P),
     "min": (lambda x: ad.min(x, 1) ** 2, A),
     "index": (lambda x: x[::-2, [2, 0, 2]] ** 2, A),

@@ -127,6 +127,7 @@ def _structural(seed: int) -> list[Node]:
         make("diagonal", (_constant(rng, 0, 0),)),
         windows(_constant(rng, 2, 6, 7), (2, 3), (2, 1), (1, 2), (3, 2)),
         windows(_constant(rng, 0, 9), (3,), (3,), (2,), (2,)),
+        make("carry", (x, x, x)),
     ]
 
 
