@@ -225,7 +225,8 @@ class _Generator:
         taken = make("take", (x, checked), axis)
         if kind == "take" or x.dtype == dtypes.BOOL:
             return taken
-        return make("scatter_add", (checked, taken), axis, n)
+        combine = self.rng.choice(["add", "add", "max", "multiply"])
+        return make(f"scatter_{combine}", (checked, taken), axis, n)
 
     def cast(self) -> Node | None:
         x = self.pick()

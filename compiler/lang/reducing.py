@@ -67,7 +67,7 @@ def max(x: object, axis: Any = None, keepdims: bool = False) -> Array:
     return _kept(apply("max", (x.node,), axes, of=(x,)), x, axes, keepdims)
 
 
-def _mirrored(x: Array) -> Array:
+def mirrored(x: Array) -> Array:
     """Reverses the order of values without overflow."""
     return ar.negative(x) if dtypes.is_float(x.dtype) else ar.subtract(as_array(_TOP[x.dtype], x.dtype), x)
 
@@ -83,7 +83,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     _needs_elements("min", x, axes)
     if x.dtype == BOOL:
         return all(x, axis, keepdims)
-    return _mirrored(max(_mirrored(x), axes, keepdims)) if axes else x
+    return mirrored(max(mirrored(x), axes, keepdims)) if axes else x
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
@@ -102,7 +102,7 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """int64 position of the first NaN, else of the first minimum."""
     x = as_array(x)
     _needs_elements("argmin", x, axes_of("argmin", axis, x))
-    return argmax(_mirrored(ar.astype(x, UINT8) if x.dtype == BOOL else x), axis, keepdims)
+    return argmax(mirrored(ar.astype(x, UINT8) if x.dtype == BOOL else x), axis, keepdims)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Array:

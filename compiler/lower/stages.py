@@ -225,8 +225,8 @@ def choose_kept(
                 # A loop's operands are handed over as whole arrays.
                 if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota", "extent"):
                     kept.add(operand)
-        elif op.name == "scatter_add" or op.name == "take":
-            where = node.inputs[0 if op.name == "scatter_add" else 1]
+        elif op.kind == "scatter" or op.name == "take":
+            where = node.inputs[0 if op.kind == "scatter" else 1]
             if where.op.kind != "leaf" or where.op.name in ("literal", "iota", "extent"):
                 kept.add(where)
             if op.name == "take" and cost[node.inputs[0]] > CHEAP:
@@ -302,7 +302,6 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         value = expander.expand(updates, at)
         expander._read(idx, at[axis : axis + rank])
         expander.lookups.add(idx)
-        combine = "add"
     else:
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))

@@ -30,7 +30,7 @@ from .ir import (
 from .lowering import Module
 from .printer import kernel_text
 
-COMBINES = frozenset({"add", "max", "argmax", "fma"})
+COMBINES = frozenset({"add", "mul", "max", "argmax", "fma"})
 
 
 def verify_module(module: Module) -> None:

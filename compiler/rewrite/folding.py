@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import Literal, Node, make
+from ..graph.reduction import identity
 from ..graph.table import OPS
 from .engine import Rule, Uses
 
@@ -59,13 +60,14 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what sums up none, is computed from nothing."""
+    """What has no elements, and what combines none, is computed from nothing."""
     summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
     nothing = summed and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        return b.full(0, node.shape, node.dtype)
+        start = identity(node.op.combine, node.dtype) if node.op.kind == "scatter" and node.op.combine else 0
+        return b.full(start, node.shape, node.dtype)
     return None
 
 

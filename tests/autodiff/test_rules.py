@@ -45,6 +45,8 @@ CASES = {
     "concat": (lambda x, y: make("concat", (x, y), 1), [(2, 3), (2, 1)]),
     "take": (lambda x: make("take", (x, _index(2, 0, 2)), 1), [(2, 3)]),
     "scatter_add": (lambda x: make("scatter_add", (_index(2, 0, 2), x), 1, 4), [(2, 3)]),
+    "scatter_max": (lambda x: make("scatter_max", (_index(1, 0, 1), x), 0, 2), [(3, 2)]),
+    "scatter_multiply": (lambda x: make("scatter_multiply", (_index(2, 0, 2, 2), x), 1, 4), [(2, 4)]),
     "sum": (lambda x: b.sum(x, (0, 2)), [(2, 3, 2)]),
     "max": (lambda x: make("max", (x,), (0, 2)), [(2, 3, 4)]),
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
