@@ -67,10 +67,11 @@ from .lang.array import Array
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.grads import grad, value_and_grad, vjp
-from .lang.indexing import take
+from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.scattering import segment_max, segment_min, segment_prod, segment_sum
 from .lang.shaping import (
     arange,
     broadcast_to,
@@ -227,6 +228,10 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "segment_max",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -244,6 +249,7 @@ __all__ = [
     "subtract",
     "sum",
     "take",
+    "take_along_axis",
     "tanh",
     "tensordot",
     "trace",

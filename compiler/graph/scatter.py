@@ -75,7 +75,7 @@ def _first(node: Node, chosen: Node) -> Node:
     position = b.neg(b.flat_iota(updates.shape, range(axis, axis + len(idx.shape))))
     candidates = b.where(chosen, position, int(np.iinfo(np.int64).min))
     best = b.make("scatter_max", (idx, candidates), axis, node["extent"])
-    return b.equal(position, _back(node, best))
+    return b.make("equal", (position, _back(node, best)))
 
 
 def _max_vjp(node: Node, g: Node) -> Sequence[Cotangent]:

@@ -147,10 +147,15 @@ class Array:
         return n
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise SymbolicError("symbolic arrays are not assigned to; use ad.where, ad.concat or ad.compile(updates=…)")
+        raise SymbolicError("symbolic arrays are not assigned to; use x.at[…].set(value) or ad.compile(updates=…)")
 
     def __getitem__(self, key: Any) -> Array:
         return indexing.getitem(self, key)
+
+    @property
+    def at(self) -> scattering.At:
+        """`x.at[key].set(v)`, `.add(v)`, `.multiply(v)`, `.max(v)`, `.min(v)`: a new array that differs at x[key]."""
+        return scattering.At(self)
 
     def __add__(self, other: Any) -> Array:
         return arithmetic.add(self, other)
@@ -305,4 +310,4 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, indexing, linalg, reducing, shaping  # noqa: E402
+from . import arithmetic, indexing, linalg, reducing, scattering, shaping  # noqa: E402

@@ -25,15 +25,15 @@ from .lift import apply, as_array, as_numpy, broadcast_shapes, one_axis, reshape
 class Selection:
     """What a key says about an array: a slice per axis, the shape that leaves, and index arrays into that.
 
-    `arrays` holds pairs (axis of `shape`, index array); `apart` tells whether the arrays and ints of the key are
-    separated by others, which puts the axes of the arrays first in the result.
+    `arrays` holds (axis of `shape`, axis of the array, index array); `apart` tells whether the arrays and ints of the
+    key are separated by others, which puts the axes of the arrays first in the result.
     """
 
     starts: tuple[Extent, ...]
     stops: tuple[Extent, ...]
     steps: tuple[int, ...]
     shape: Shape
-    arrays: tuple[tuple[int, Any], ...]
+    arrays: tuple[tuple[int, int, Any], ...]
     apart: bool
 
     def sliced(self, x: Node) -> Node:
@@ -76,8 +76,8 @@ def getitem(x: Array, key: Any) -> Array:
     result = wrap(reshaped(chosen.sliced(x.node), chosen.shape), (x,))
     if not chosen.arrays:
         return result
-    how = gather(result, chosen)
-    handles = [index for _, index in chosen.arrays]
+    how = gather(x, chosen)
+    handles = [index for _, _, index in chosen.arrays]
     taken = apply("take", (how.merge(result.node), how.flat), how.axis, of=(x, *handles))
     return wrap(b.permute(taken.node, how.last), (taken,)) if how.last else taken
 
@@ -88,7 +88,7 @@ def select(x: Array, key: Any) -> Selection:
     stops: list[Extent] = []
     steps: list[int] = []
     shape: list[Extent] = []  # after basic indexing
-    arrays: list[tuple[int, Any]] = []
+    arrays: list[tuple[int, int, Any]] = []
     advanced: list[int] = []  # positions in the key of ints and arrays, which NumPy treats alike
     axis = 0
     for place, item in enumerate(items):
@@ -100,7 +100,7 @@ def select(x: Array, key: Any) -> Selection:
             start, stop, step = _bounds(x, axis, item)
             shape.append(slice_extent(start, stop, step))
         elif isinstance(item, (Array, np.ndarray)):
-            arrays.append((len(shape), item))
+            arrays.append((len(shape), axis, item))
             advanced.append(place)
             start, stop, step = 0, n, 1
             shape.append(n)
@@ -187,50 +187,51 @@ def _edge(x: Array, axis: int, bound: Any) -> Extent:
 
 def checked(name: str, x: Array, axis: int, index: Any) -> Node:
     """The index as int64 within the axis; constants are checked now, others by the call."""
-    place = f"axis {axis} of {x.node.op.name}" + (f' "{x.name}"' if x.name else "")
-    return in_range(name, index, x.shape[axis], place, x)
+    owner = x.node.op.name + (f' "{x.name}"' if x.name else "")
+    return in_range(name, index, x.shape[axis], f"axis {axis}", owner, x)
 
 
-def in_range(name: str, index: Any, n: Extent, place: str, *of: Any) -> Node:
-    """An index (a handle or a NumPy array) as int64 between 0 and n; `place` says what it points into.
+def in_range(name: str, index: Any, n: Extent, axis: str, owner: str, *of: Any) -> Node:
+    """An index (a handle or a NumPy array) as int64 from 0 to below n; errors call what it counts `axis` of `owner`.
 
     Negative ones count from the end. Raises ShapeError for a constant out of range; others fail the call.
     """
     if isinstance(index, np.ndarray) and isinstance(n, int) and dtypes.is_integer(index.dtype):
         bad = (index < -n) | (index >= n)
         if bad.any():
-            text = f"{name}: index {int(index[bad].flat[0])} is out of range for {place.split(' of ')[0]} of extent {n}"
+            text = f"{name}: index {int(index[bad].flat[0])} is out of range for {axis} of extent {n}"
             raise complain(ShapeError, text, *of)
         return as_array(np.where(index < 0, index + n, index).astype(np.int64)).node
     handle = as_array(index)
     if not dtypes.is_integer(handle.dtype):
         raise complain(DTypeError, f"{name}: an index must be an integer, got {handle.dtype}", *of, handle)
-    return make("check_index", (b.cast(handle.node, INT64),), n, f"{name}: {place}")
+    return make("check_index", (b.cast(handle.node, INT64),), n, f"{name}: {axis} of {owner}")
 
 
 def times(x: Node, n: Extent) -> Node:
     """An integer node times an extent."""
-    return b.mul(x, n if isinstance(n, int) else b.broadcast(b.extent(n), x.shape, ()))
+    return make("multiply", (x, b.broadcast(b.extent(n), x.shape, ())))
 
 
 def gather(x: Array, chosen: Selection) -> Gather:
-    """How the index arrays of a selection, which broadcast against each other, pick from what its slices left."""
-    axes = [axis for axis, _ in chosen.arrays]
+    """How the index arrays of a selection of x, which broadcast against each other, pick from what its slices leave."""
+    axes = [axis for axis, _, _ in chosen.arrays]
     together = axes == list(range(axes[0], axes[0] + len(axes)))
     first = axes[0] if together else 0
-    others = [k for k in range(x.ndim) if k not in axes]
+    left = chosen.shape
+    others = [k for k in range(len(left)) if k not in axes]
     order = (*others[:first], *axes, *others[first:])
-    handles = [as_array(index) for _, index in chosen.arrays]
+    handles = [as_array(index) for _, _, index in chosen.arrays]
     shape = broadcast_shapes("indexing", [h.shape for h in handles], handles)
     flat: Node | None = None
-    for axis, index in chosen.arrays:
+    for _, axis, index in chosen.arrays:
         part = stretch(checked("index", x, axis, index), shape)
         flat = part if flat is None else b.add(times(flat, x.shape[axis]), part)
     assert flat is not None
     merged = (
-        *(x.shape[k] for k in others[:first]),
-        sizes.product(x.shape[k] for k in axes),
-        *(x.shape[k] for k in others[first:]),
+        *(left[k] for k in others[:first]),
+        sizes.product(left[k] for k in axes),
+        *(left[k] for k in others[first:]),
     )
     moved = range(first, first + len(shape))
     rank = len(shape) + len(others)

@@ -10,6 +10,8 @@ import adjoint as ad
 RNG = np.random.default_rng(11)
 A, B = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2))
 P = RNG.uniform(0.3, 2, (3, 4))
+TIED = np.array([3, 1, 3])
+ZEROS = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 1.5], [0.5, 0.0, 0.0]])
 LABELS = ad.constant(np.array([1, 3, 0]))
 
 CASES = {
@@ -38,6 +40,22 @@ CASES = {
     "min": (lambda x: ad.min(x, 1) ** 2, A),
     "index": (lambda x: x[::-2, [2, 0, 2]] ** 2, A),
     "index pairs": (lambda x: x[[0, 2, 2], [1, 3, 3]] ** 2, A),
+    "index apart": (lambda x: x[[0, 2, 2], :, [1, 3, 3]] ** 2, RNG.standard_normal((3, 2, 4))),
+    "take_along_axis": (lambda x: ad.take_along_axis(x, TIED[None], 1) ** 2, A),
+    "at set": (lambda x, v: x.at[::2, TIED].set(v) ** 2, A, RNG.standard_normal((2, 3))),
+    "at set scalar": (lambda x, v: x.at[:, TIED].set(v) ** 2, A, 2.5),
+    "at set slice": (lambda x, v: x.at[-1, ::-2].set(v) ** 2, A, RNG.standard_normal(2)),
+    "at add": (lambda x, v: x.at[TIED, :, TIED].add(v) ** 2, RNG.standard_normal((4, 2, 4)), RNG.random((3, 2))),
+    "at multiply": (lambda x, v: x.at[TIED].multiply(v) ** 2, A.T, RNG.standard_normal((3, 3))),
+    "at multiply zero": (lambda x, v: x.at[TIED].multiply(v) ** 2, A.T, ZEROS),
+    "at multiply zeros": (lambda v: ad.constant(P.T).at[[1, 1, 1, 1]].multiply(v) ** 2, np.vstack([ZEROS, ZEROS[1]])),
+    "at multiply slice": (lambda x, v: x.at[1:, 1].multiply(v) ** 2, A, 1.5),
+    "at max": (lambda x, v: x.at[TIED].max(v) ** 2, A.T, RNG.standard_normal((3, 3))),
+    "at min": (lambda x, v: x.at[:, TIED].min(v) ** 2, A, RNG.standard_normal((3, 3))),
+    "segment_sum": (lambda x: ad.segment_sum(x, TIED, 5) ** 2, RNG.standard_normal((3, 2))),
+    "segment_prod": (lambda x: ad.segment_prod(x, [0, 0, 0, 1], 2) ** 2, RNG.standard_normal((4, 2))),
+    "segment_max": (lambda x: ad.segment_max(x, TIED, 4)[1:4:2] ** 2, RNG.standard_normal((3, 2))),
+    "segment_min": (lambda x: ad.segment_min(x, TIED, 4)[1:4:2] ** 2, RNG.standard_normal((3, 2))),
     "pad flip roll": (lambda x: ad.roll(ad.flip(ad.pad(x, 1), 0), 2, 1) ** 2, A),
     "layer_norm": (lambda x, s, c: ad.nn.layer_norm(x, s, c), A, RNG.random(4), RNG.random(4)),
     "cross_entropy": (lambda x: ad.nn.cross_entropy(x, LABELS), A),
