@@ -66,6 +66,8 @@ from .lang.arithmetic import (
 from .lang.array import Array
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.diagonals import diag, diagonal, tril, triu
+from .lang.filling import arange, eye, full, full_like, linspace, meshgrid, ones, ones_like, zeros, zeros_like
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
@@ -73,30 +75,22 @@ from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
 from .lang.scattering import segment_max, segment_min, segment_prod, segment_sum
 from .lang.shaping import (
-    arange,
+    broadcast_arrays,
     broadcast_to,
     concat,
     expand_dims,
-    eye,
-    flip,
-    full,
-    full_like,
     matrix_transpose,
     moveaxis,
-    ones,
-    ones_like,
-    pad,
     permute_dims,
+    ravel,
     reshape,
-    roll,
     split,
     squeeze,
     stack,
-    tril,
-    triu,
-    zeros,
-    zeros_like,
+    swapaxes,
+    unstack,
 )
+from .lang.tiling import flip, pad, repeat, roll, tile
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -152,6 +146,7 @@ __all__ = [
     "argmin",
     "astype",
     "bool_",
+    "broadcast_arrays",
     "broadcast_to",
     "ceil",
     "clip",
@@ -159,6 +154,8 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "diag",
+    "diagonal",
     "divide",
     "einsum",
     "elu",
@@ -188,6 +185,7 @@ __all__ = [
     "leaky_relu",
     "less",
     "less_equal",
+    "linspace",
     "load",
     "log",
     "log_softmax",
@@ -201,6 +199,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "meshgrid",
     "min",
     "minimum",
     "moveaxis",
@@ -220,9 +219,11 @@ __all__ = [
     "permute_dims",
     "pi",
     "pow",
+    "ravel",
     "reciprocal",
     "relu",
     "remainder",
+    "repeat",
     "reshape",
     "roll",
     "rsqrt",
@@ -248,14 +249,17 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum",
+    "swapaxes",
     "take",
     "take_along_axis",
     "tanh",
     "tensordot",
+    "tile",
     "trace",
     "tril",
     "triu",
     "uint8",
+    "unstack",
     "value_and_grad",
     "var",
     "variable",

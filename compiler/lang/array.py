@@ -263,8 +263,17 @@ class Array:
     def astype(self, dtype: Any) -> Array:
         return arithmetic.astype(self, dtype)
 
-    def reshape(self, *shape: Any) -> Array:
-        return shaping.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, copy: bool | None = None) -> Array:
+        return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, copy)
+
+    def flatten(self) -> Array:
+        """All elements along one axis."""
+        return shaping.ravel(self)
+
+    ravel = flatten
+
+    def swapaxes(self, axis1: int, axis2: int) -> Array:
+        return shaping.swapaxes(self, axis1, axis2)
 
     def transpose(self, *axes: Any) -> Array:
         if not axes:

@@ -18,7 +18,8 @@ from . import reducing as rd
 from .array import Array
 from .explain import complain
 from .lift import as_array, cast_node, common_dtype, reshaped, wrap
-from .shaping import concat, expand_dims, pad, reshape
+from .shaping import concat, expand_dims, reshape
+from .tiling import pad
 
 
 def _pair(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
@@ -140,7 +141,7 @@ def _pool(
         raise complain(ShapeError, f"{name}: padding {padding} is more than half of the window {kernel}", x)
     image = [_positions(name, e, k, st, q, 1, x) for e, k, st, q in zip(x.shape[2:], kernel, s, p, strict=True)]
     if any(p):
-        x = pad(x, ((0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])), fill)
+        x = pad(x, ((0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])), constant_values=fill)
     if s != kernel:
         return fold(_windows(x, kernel, s, image))
     # Windows that do not overlap are axes of their own: no element is copied.

@@ -19,7 +19,7 @@ _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
 )
-_STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
+_STRUCTURAL = ("reshape", "permute", "slice", "diagonal", "pad", "concat")
 
 
 def _array(node: Node) -> np.ndarray[Any, Any] | None:

@@ -42,6 +42,7 @@ CASES = {
     "broadcast": (lambda x: b.broadcast(x, (2, 3, 4), (1, 2)), [(3, 1)]),
     "slice": (lambda x: b.slice(x, (1, 3), (5, -1), (2, -3)), [(6, 5)]),
     "pad": (lambda x: b.pad(x, (1, -1), (2, 0), (2, 0), 3.0), [(3, 4)]),
+    "diagonal": (lambda x: make("diagonal", (x,), 1, 0, 2), [(2, 4, 3)]),
     "concat": (lambda x, y: make("concat", (x, y), 1), [(2, 3), (2, 1)]),
     "take": (lambda x: make("take", (x, _index(2, 0, 2)), 1), [(2, 3)]),
     "scatter_add": (lambda x: make("scatter_add", (_index(2, 0, 2), x), 1, 4), [(2, 3)]),

@@ -20,7 +20,7 @@ def test_guarded_reads_of_what_the_same_loops_compute(shape: tuple[int, ...]) ->
     for y in (square, ad.exp(x), ad.tanh(x) * ad.sigmoid(x)):
         inside = y[..., : shape[-1] // 2, :1]
         back = ad.pad(inside, [(0, 0)] * (len(shape) - 2) + [(0, m - n) for m, n in zip(
-            shape[-2:], inside.shape[-2:], strict=True)], value=1)  # fmt: skip
+            shape[-2:], inside.shape[-2:], strict=True)], constant_values=1)  # fmt: skip
         third = y.at[..., 1:2, :].max(0.5)
         outputs += [back, y, y + back, third, ad.grad((third * third).sum(), x)]
     values = {n.node: rng.normal(size=n.shape).astype("f") for n in (x, w)}
