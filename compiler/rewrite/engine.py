@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,40 +21,64 @@ class Rule:
 
     cls     "exact" (same bits; the bits of a NaN are not told apart), "rounding" or "stability"
     ops     names of the operations that it looks at
-    late    held back until all other rules have come to rest, because it hides what they look for
+    phase   held back until all rules of earlier phases have come to rest, because it hides what they look for
+    fused   only for targets that round an fma once
     """
 
     name: str
     cls: str
     ops: tuple[str, ...]
     apply: Callable[[Node, Uses], Node | None]
-    late: bool = False
+    phase: int = 0
+    fused: bool = False
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 class Uses:
-    """How many operands, outputs and updates refer to a node.
+    """How many operands, outputs and updates refer to a node, and operations of which names.
 
     Counts are exact at the start of a sweep. A rebuilt node takes over the count of its original; a node that a rule
     has made counts as used once until the next sweep.
     """
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_users")
 
     def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
         self._counts: dict[Node, int] = {}
-        counts = self._counts
+        self._users: dict[Node, set[str]] = {}
+        counts, users = self._counts, self._users
         for node in order:
             for operand in operands(node):
                 counts[operand] = counts.get(operand, 0) + 1
+                if counts[operand] > 1:
+                    users[operand].add(node.op.name)
+                else:
+                    users[operand] = {node.op.name}
         for node in roots:
             counts[node] = counts.get(node, 0) + 1
+            users.setdefault(node, set()).add("")
 
     def once(self, node: Node) -> bool:
         """Whether nothing else would need the node if its one user no longer did."""
         return self._counts.get(node, 1) == 1
 
+    def count(self, node: Node) -> int:
+        return self._counts.get(node, 1)
+
+    def known(self, node: Node) -> bool:
+        """Whether the program has the node anyway."""
+        return node in self._counts
+
+    def only(self, node: Node, ops: Collection[str]) -> bool:
+        """Whether operations of these names are all that is known to need the node."""
+        return self._users.get(node, _NONE).issubset(ops)
+
     def move(self, old: Node, new: Node) -> None:
         self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
+        if (users := self._users.get(old)) is not None:
+            self._users[new] = self._users.get(new, set()) | users
 
 
 def operands(node: Node) -> tuple[Node, ...]:
@@ -119,10 +143,11 @@ def map_program(program: Program, change: Callable[[Node], Node | None]) -> Prog
 def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
     """Applies the rules until none fires; the program (the same object if none did) and the firings of each rule."""
     firings = {rule.name: 0 for rule in rules}
-    early = [rule for rule in rules if not rule.late]
-    program = _settle(program, early, firings)
-    if len(early) < len(rules):
-        program = _settle(program, rules, firings)
+    for phase in sorted({rule.phase for rule in rules}):
+        # Where the new rules find nothing, the others have come to rest already.
+        swept = _Sweep(program, [rule for rule in rules if rule.phase == phase], firings).run()
+        if swept is not program:
+            program = _settle(swept, [rule for rule in rules if rule.phase <= phase], firings)
     return program, firings
 
 
