@@ -200,11 +200,16 @@ class _Generator:
         x = self.pick(lambda o: len(o.shape) > 0)
         if x is None:
             return None
-        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota"])
+        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota", "diagonal"])
         axis = self.rng.randrange(rank)
         n = x.shape[axis]
         if kind == "iota":
             return b.cast(b.iota(x.shape, axis), x.dtype)
+        if kind == "diagonal":
+            if rank < 2 or not all(isinstance(e, int) for e in x.shape[-2:]):
+                return None
+            row, column = (self.rng.randint(0, e) for e in x.shape[-2:])
+            return make("diagonal", (x,), row, column, min(x.shape[-2] - row, x.shape[-1] - column))
         if kind == "concat":
             return make("concat", (x, self.partner(x)), axis)
         if kind == "pad":

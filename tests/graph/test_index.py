@@ -122,6 +122,8 @@ def _structural(seed: int) -> list[Node]:
         _taken(x, 2, 1),
         make("stop_gradient", (x,)),
         make("copy", (x,)),
+        make("diagonal", (x,), 0, 1, 3),
+        make("diagonal", (_constant(rng, 2, 4, 3),), 2, 0, 2),
     ]
 
 
