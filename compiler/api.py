@@ -101,6 +101,8 @@ def _artifact(
     from .runtime.toolchain import find_toolchain
 
     cache = Cache()
+    if options is not None and options == type(options)():
+        options = None
     toolchain = find_toolchain(cache)
     key = canonical_key(
         program,
