@@ -17,9 +17,21 @@ from .errors import (
 )
 from .graph import dtypes
 from .graph.sizes import Dim
-from .lang import nn, optim
+from .lang import nn, optim, random
 from .lang import tracing as _tracing
-from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
+from .lang.activations import (
+    elu,
+    gelu,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    one_hot,
+    silu,
+    softmax,
+    softplus,
+)
 from .lang.arithmetic import (
     abs,
     add,
@@ -35,6 +47,7 @@ from .lang.arithmetic import (
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -46,6 +59,7 @@ from .lang.arithmetic import (
     maximum,
     minimum,
     multiply,
+    nan_to_num,
     negative,
     not_equal,
     pow,
@@ -64,15 +78,18 @@ from .lang.arithmetic import (
     where,
 )
 from .lang.array import Array
+from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
 from .lang.diagonals import diag, diagonal, tril, triu
+from .lang.einsum import einsum
 from .lang.filling import arange, eye, full, full_like, linspace, meshgrid, ones, ones_like, zeros, zeros_like
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
-from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.linalg import matmul, outer, tensordot, trace, vecdot
+from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.scattering import segment_max, segment_min, segment_prod, segment_sum
 from .lang.shaping import (
     broadcast_arrays,
@@ -90,6 +107,8 @@ from .lang.shaping import (
     swapaxes,
     unstack,
 )
+from .lang.sorting import argsort, searchsorted, sort, topk
+from .lang.special import digamma, erf, erfc, lgamma, polygamma
 from .lang.tiling import flip, pad, repeat, roll, tile
 from .lang.tracing import function
 from .version import VERSION as __version__
@@ -144,7 +163,14 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "astype",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
     "bool_",
     "broadcast_arrays",
     "broadcast_to",
@@ -154,12 +180,20 @@ __all__ = [
     "concat",
     "constant",
     "cos",
+    "count_nonzero",
+    "cummax",
+    "cummin",
+    "cumulative_prod",
+    "cumulative_sum",
     "diag",
     "diagonal",
+    "digamma",
     "divide",
     "einsum",
     "elu",
     "equal",
+    "erf",
+    "erfc",
     "exp",
     "expand_dims",
     "eye",
@@ -175,19 +209,23 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hard_tanh",
     "inf",
     "input",
     "int32",
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isinf",
     "isnan",
     "leaky_relu",
     "less",
     "less_equal",
+    "lgamma",
     "linspace",
     "load",
     "log",
+    "log_sigmoid",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -205,6 +243,7 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
     "negative",
     "newaxis",
     "nn",
@@ -218,7 +257,10 @@ __all__ = [
     "pad",
     "permute_dims",
     "pi",
+    "polygamma",
     "pow",
+    "prod",
+    "random",
     "ravel",
     "reciprocal",
     "relu",
@@ -229,6 +271,7 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "searchsorted",
     "segment_max",
     "segment_min",
     "segment_prod",
@@ -240,6 +283,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -255,6 +299,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "topk",
     "trace",
     "tril",
     "triu",

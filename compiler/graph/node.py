@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import sites
+from . import dtypes, sites
 from .dtypes import DType
 from .sites import Site
 from .sizes import Shape
@@ -115,17 +115,20 @@ Cotangent = Node | Callable[[], Node] | None
 class Op:
     """The single declaration of a primitive.
 
-    kind        "leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"
+    kind        "leaf", "elementwise", "structural", "reduction", "sequence", "contraction", "scatter",
+                "control"
     attrs       names of the attributes, in the order in which nodes hold them
     infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
     evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy
     partials    elementwise: (inputs…, output) → one partial per input (see `derivative`)
     vjp         others: (node, cotangent) → per input one cotangent, a function that makes it, or None
     access      structural: (node, output index) → the accesses that make it up
-    lanes       elementwise: the C function over lanes, as named in the lane library
+    lanes       elementwise: the C function over lanes, as named in the lane library; a number that is an attribute
+                follows it (`polygamma2`)
     combine     reduction: the name of the combining operation
     cost        flops per element for the cost model
     samples     argument ranges (low, high) for tests, one per input
+    sample_attrs  attributes for tests, where an elementwise operation has any
     """
 
     name: str
@@ -143,6 +146,7 @@ class Op:
     commutative: bool = False
     samples: tuple[tuple[float, float], ...] = ()
     kinds: str = ""
+    sample_attrs: tuple[Any, ...] = ()
 
 
 OPS: dict[str, Op] = {}
@@ -202,7 +206,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
 
 def type_text(shape: Shape, dtype: DType) -> str:
     """`float32[batch, 784]`."""
-    return f"{dtype}[{', '.join(map(str, shape))}]"
+    return f"{dtypes.NAMES.get(dtype, dtype)}[{', '.join(map(str, shape))}]"
 
 
 def describe(node: Node) -> str:
@@ -228,16 +232,18 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
     """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        stack.append((node, True))
-        if stop is None or not stop(node):
-            stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            seen.add(node)
+            if not node.inputs or (stop is not None and stop(node)):
+                order.append(node)
+                continue
+            stack += (node, None)
+            for operand in reversed(node.inputs):
+                if operand not in seen:
+                    stack.append(operand)
     return order

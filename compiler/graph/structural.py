@@ -346,44 +346,6 @@ register(
 )
 
 
-def _diagonal_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
-    (x,), (row, column, extent) = inputs, attrs
-    for k, (first, n) in enumerate(zip((row, column), x.shape[-2:], strict=True)):
-        last = sizes.add(n, sizes.mul(sizes.add(extent, first), -1))
-        if isinstance(last, int) and last < 0:
-            raise _fail(f"diagonal: {extent} elements from {first} on leave axis {k - 2} of {describe(x)}", x)
-    return (*x.shape[:-2], extent), x.dtype
-
-
-def _diagonal_vjp(node: Node, g: Node) -> Sequence[Node | None]:
-    """The cotangent at its places, zeros beside them."""
-    (x,), row, column = node.inputs, node["row"], node["column"]
-    rank, (n, m) = len(x.shape), x.shape[-2:]
-    high = sizes.add(n, sizes.mul(sizes.add(row, node["extent"]), -1))
-    below = b.pad(g, [0] * (rank - 2) + [row], [0] * (rank - 2) + [high])
-    spread = b.broadcast(below, x.shape, range(rank - 1))
-    i, j = (b.broadcast(b.iota((n, m), k), x.shape, (rank - 2, rank - 1)) for k in range(2))
-    return (b.where(b.equal(b.add(i, column - row), j), spread, 0),)
-
-
-# The elements (row + d, column + d) of the last two axes.
-register(
-    Op(
-        "diagonal",
-        "structural",
-        1,
-        _diagonal_infer,
-        attrs=("row", "column", "extent"),
-        evaluate=lambda node, arrays, shape: arrays[0][
-            ..., node["row"] + np.arange(shape[-1]), node["column"] + np.arange(shape[-1])
-        ],
-        vjp=_diagonal_vjp,
-        access=lambda node, out: [
-            Access(0, (*out[:-1], index.add(out[-1], node["row"]), index.add(out[-1], node["column"])))
-        ],
-    )
-)
-
 register(
     Op(
         "stop_gradient",
@@ -406,6 +368,28 @@ register(
         attrs=("number",),
         evaluate=lambda node, arrays, shape: arrays[0],
         vjp=lambda node, g: (g,),
+        access=lambda node, out: [Access(0, out)],
+    )
+)
+
+
+def _carry_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    for variable, new in zip(inputs[1::2], inputs[2::2], strict=True):
+        if (variable.shape, variable.dtype) != (new.shape, new.dtype):
+            raise _fail(f"carry: {describe(new)} is no value for {describe(variable)}", variable, new)
+    return inputs[0].shape, inputs[0].dtype
+
+
+# Its first operand; the others are variables, each with the new value that functions of the result give it. The front
+# turns them into updates before any pass runs.
+register(
+    Op(
+        "carry",
+        "structural",
+        None,
+        _carry_infer,
+        evaluate=lambda node, arrays, shape: arrays[0],
+        vjp=lambda node, g: (g, *(None,) * (len(node.inputs) - 1)),
         access=lambda node, out: [Access(0, out)],
     )
 )

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
-from . import contraction, control, elementwise, leaves, reduction, scatter, structural
+from . import (
+    bits,
+    contraction,
+    control,
+    elementwise,
+    leaves,
+    random,
+    reduction,
+    scatter,
+    sequence,
+    special,
+    structural,
+    views,
+)
 from .node import OPS, Op
 
-__all__ = ["OPS", "Op", "contraction", "control", "elementwise", "leaves", "reduction", "scatter", "structural"]
+__all__ = [
+    "OPS",
+    "Op",
+    "bits",
+    "contraction",
+    "control",
+    "elementwise",
+    "leaves",
+    "random",
+    "reduction",
+    "scatter",
+    "sequence",
+    "special",
+    "structural",
+    "views",
+]

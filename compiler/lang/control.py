@@ -10,23 +10,32 @@ from ..errors import DTypeError, GraphError, ShapeError
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.control import Body, item
-from ..graph.dtypes import DType
+from ..graph.dtypes import INT64, DType
 from ..graph.node import Node, make, toposort, type_text
 from ..graph.sizes import Extent, Shape
 from ..graph.substitute import substitute
 from .array import Array
 from .explain import complain
 from .lift import as_array, common_dtype, weak_kind, wrap
+from .state import Pair, carried, lifted
 from .tree import Structure, flatten, unflatten
 
 
 class Trace:
     """A body being traced; arrays made of its placeholders belong to it and are of no use outside."""
 
-    __slots__ = ("depth", "is_open", "label")
+    __slots__ = ("at", "depth", "is_open", "label", "length", "place")
 
-    def __init__(self, label: str, depth: int) -> None:
+    def __init__(self, label: str, depth: int, length: Extent, place: int) -> None:
         self.label, self.depth, self.is_open = label, depth, True
+        self.length, self.place = length, place
+        self.at: Array | None = None
+
+    def position(self) -> Array:
+        """Where in the loop an iteration is: one more sequence, for bodies that ask. `place` is its parameter."""
+        if self.at is None:
+            (self.at,) = _placeholders(self, [((), INT64)], self.place)
+        return self.at
 
 
 class _Open(threading.local):
@@ -42,6 +51,15 @@ def _placeholders(trace: Trace, types: Sequence[tuple[Shape, DType]], first: int
         Array(make("param", (), trace.depth, first + k, shape, dtype), scope=trace)
         for k, (shape, dtype) in enumerate(types)
     ]
+
+
+def position() -> Array | None:
+    """Where in the loops being traced an iteration is, counted through all of them: 0-d int64; None outside."""
+    total: Array | None = None
+    for trace in _open.traces:
+        at = trace.position()
+        total = at if total is None else total * wrap(b.extent(trace.length)) + at
+    return total
 
 
 def _closed_over(outputs: Sequence[Node], params: Sequence[Node]) -> list[Node]:
@@ -80,7 +98,7 @@ def scan(
     starts = [x if isinstance(x, Array) else x if weak_kind(x) is not None else as_array(x) for x in init_leaves]
     dtypes = [common_dtype((x,)) for x in starts]
     for _ in range(3):
-        traced = _trace(body, starts, dtypes, init_structure, sequences, xs_structure)
+        traced = _trace(body, starts, dtypes, init_structure, sequences, xs_structure, count)
         if traced.carry_dtypes == dtypes:
             break
         for k, (want, got) in enumerate(zip(dtypes, traced.carry_dtypes, strict=True)):
@@ -95,18 +113,26 @@ def scan(
         if x.shape != out.shape:
             texts = f"{type_text(x.shape, x.dtype)} and comes out of the body as {type_text(out.shape, out.dtype)}"
             raise complain(ShapeError, f"scan: carry {k} goes in as {texts}", x)
+    if traced.counts:
+        sequences = [*sequences, wrap(b.iota((count,), 0))]
     operands = [*handles, *sequences, *traced.closed]
     node = make(
         "scan", [o.node for o in operands], traced.body, len(handles), len(sequences), count, reverse
     )
-    results = [wrap(item(node, k), operands) for k in range(len(traced.body.outputs))]
+    results = [wrap(carried(item(node, k), traced.state), operands) for k in range(len(traced.body.outputs))]
     carry = unflatten(init_structure, results[: len(handles)])
     return carry, None if traced.y_structure is None else unflatten(traced.y_structure, results[len(handles) :])
 
 
 class _Traced:
-    def __init__(self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure) -> None:
+    """`counts` tells that the body asked for the position: its last sequence; `state` is what results bring along."""
+
+    def __init__(
+        self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure, counts: bool,
+        state: list[Pair],
+    ) -> None:
         self.body, self.closed, self.carry_dtypes, self.y_structure = body, closed, carry_dtypes, y_structure
+        self.counts, self.state = counts, state
 
 
 def _scope_of(node: Node) -> Trace | None:
@@ -139,8 +165,10 @@ def _trace(
     init_structure: Structure,
     sequences: Sequence[Array],
     xs_structure: Structure,
+    length: Extent,
 ) -> _Traced:
-    trace = Trace(f"scan over {getattr(body, '__name__', 'its body')}", len(_open.traces))
+    place = len(starts) + len(sequences)
+    trace = Trace(f"scan over {getattr(body, '__name__', 'its body')}", len(_open.traces), length, place)
     shapes = [x.shape if isinstance(x, Array) else () for x in starts]
     carry = _placeholders(trace, list(zip(shapes, dtypes, strict=True)))
     elements = _placeholders(trace, [(x.shape[1:], x.dtype) for x in sequences], len(carry))
@@ -160,11 +188,12 @@ def _trace(
         raise complain(GraphError, "scan: the carry that the body returns is structured differently from init")
     y_leaves, y_structure = flatten(y) if y is not None else ([], None)
     outputs = [as_array(c, d) for c, d in zip(carries, dtypes, strict=True)] + [as_array(v) for v in y_leaves]
-    params = [p.node for p in (*carry, *elements)]
-    outer = _closed_over([o.node for o in outputs], params)
+    counts = [] if trace.at is None else [trace.at]
+    params = [p.node for p in (*carry, *elements, *counts)]
+    roots, state = lifted([o.node for o in outputs], params, f"the body of {trace.label}")
+    outer = _closed_over(roots, params)
     extra = _placeholders(trace, [(n.shape, n.dtype) for n in outer], len(params))
-    inner = substitute([o.node for o in outputs], dict(zip(outer, (p.node for p in extra), strict=True)))
+    inner = substitute(roots, dict(zip(outer, (p.node for p in extra), strict=True)))
     closed = [Array(n, scope=_scope_of(n)) for n in outer]
-    return _Traced(
-        Body([*params, *(p.node for p in extra)], inner), closed, [o.dtype for o in outputs[: len(carry)]], y_structure
-    )
+    whole = Body([*params, *(p.node for p in extra)], inner)
+    return _Traced(whole, closed, [o.dtype for o in outputs[: len(carry)]], y_structure, bool(counts), state)

@@ -33,11 +33,15 @@ def diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Array
             raise complain(ShapeError, f'{text}; declare ad.Dim("{extent}", min={first}) if it is never shorter', x)
     length = _lesser(sizes.add(n, -row), sizes.add(m, -column))
     if length is None:
-        text = f"diagonal: which of the axes of {type_text(x.shape, x.dtype)} is the shorter one is not known"
+        text = f"diagonal: how long diagonal {offset} of {type_text(x.shape, x.dtype)} is cannot be told before a call"
         raise complain(ShapeError, text, x)
     if isinstance(length, int) and length <= 0:
         row, column, length = 0, 0, 0
-    return apply("diagonal", (x.node,), row, column, length, of=(x,))
+    starts = (*(0 for _ in x.shape[:-2]), row, column)
+    stops = (*x.shape[:-2], sizes.add(row, length), sizes.add(column, length))
+    whole = stops == x.shape and row == column == 0
+    square = x.node if whole else b.slice(x.node, starts, stops, [1] * x.ndim)
+    return apply("diagonal", (square,), of=(x,))
 
 
 def _lesser(a: Extent, c: Extent) -> Extent | None:

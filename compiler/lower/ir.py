@@ -5,7 +5,8 @@
     Size   = int | Dim | sum | product | floordiv                          (graph.sizes)
     Index  = affine in loop variables, quotients, remainders, lookups      (graph.index)
     Stmt   = Loop(var, lo, hi [, limit], chunk | seq | vec L [x U] | unroll) | Store(buf, index, expr)
-           | Reduce(buf, index, combine, expr) | Prefetch(buf, index) | Call(kernel, (buf, offset)*, sizes)
+           | Reduce(buf, index, combine, expr) | Prefetch(buf, index)
+           | Call(kernel or routine, (buf, offset)*, sizes)
     Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*)
            | Guarded(guards, expr, fill) | Across(combine, lanes)
     Step   = Run(kernel) | ScanLoop(var, length, steps, views, carries)    what the function as a whole does
@@ -147,13 +148,29 @@ class Reduce:
     position: Index | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function of the lane library over whole arrays, for elements of `dtype`: `writes` says which arguments it
+    writes."""
+
+    name: str
+    dtype: DType
+    writes: tuple[bool, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Call:
-    """Calls another kernel on parts of buffers: pairs of buffer and element offset, then sizes."""
+    """Calls another kernel or a routine on parts of buffers: pairs of buffer and element offset, then sizes."""
 
-    kernel: Kernel
+    kernel: Kernel | Routine
     args: tuple[tuple[Buf, Index], ...]
     sizes: tuple[Index, ...]
+
+    def touches(self) -> list[tuple[Buf, bool]]:
+        """The buffers, each with whether it is written. A tile's parameters come in the order of the arguments."""
+        k = self.kernel
+        written = k.writes if isinstance(k, Routine) else [p in k.writes for p in k.params]
+        return [(buf, w) for (buf, _), w in zip(self.args, written, strict=True)]
 
 
 @dataclass(eq=False, slots=True)
@@ -235,13 +252,19 @@ def expressions(roots: Sequence[Expr], seen: set[int] | None = None) -> list[Exp
     added to it: statements that share operands can be walked in time linear in what they have together."""
     order: list[Expr] = []
     seen = set() if seen is None else seen
-    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
+    stack: list[Expr | None] = list(reversed(roots))  # None: what lies below it has all its operands in order
     while stack:
-        expr, expanded = stack.pop()
-        if expanded:
-            order.append(expr)
+        expr = stack.pop()
+        if expr is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif id(expr) not in seen:
             seen.add(id(expr))
-            stack.append((expr, True))
-            stack.extend((o, False) for o in reversed(operands(expr)) if id(o) not in seen)
+            below = operands(expr)
+            if not below:
+                order.append(expr)
+                continue
+            stack += (expr, None)
+            for o in reversed(below):
+                if id(o) not in seen:
+                    stack.append(o)
     return order

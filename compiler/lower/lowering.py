@@ -34,6 +34,7 @@ from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
+from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 
 LINE = 64  # bytes of a cache line
@@ -178,8 +179,10 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        checks = [n for n in toposort(roots) if n.op.name == "check_index"]
-        order = toposort([*checks, *roots])
+        order = toposort(roots)
+        checks = [n for n in order if n.op.name == "check_index"]
+        if checks:
+            order = toposort([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, tiles.Plan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
@@ -210,7 +213,7 @@ class Scope:
             self._schedule(self.groups[self.position])
             self.position += 1
         for source, home in self.copies:
-            self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
+            self._copy(source, home)
         return self.steps
 
     def _packed_operand(self, node: Node) -> set[int]:
@@ -248,6 +251,8 @@ class Scope:
             self._add(scheduler.build())
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
+        elif group.kind == "sequence":
+            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())
@@ -256,6 +261,18 @@ class Scope:
         collect_params(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
+
+    def _copy(self, source: Buf, home: Buf) -> None:
+        self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+
+    def _in_memory(self, node: Node) -> Buf:
+        """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
+        found = self.buffer(node)
+        if found.storage != "constant":
+            return found
+        home = Buf(self.shared.unique("copied"), node.dtype, node.shape, "arena")
+        self._copy(found, home)
+        return home
 
     def buffer(self, node: Node | Buf) -> Buf:
         if isinstance(node, Buf):
@@ -404,9 +421,9 @@ class Scope:
                 leaves[param] = current
                 inner_outputs[separated[k]] = following
                 last = self.buffer(results[k]) if k in results else current
-                carries.append((self.buffer(operand), current, following, last))
+                carries.append((self._in_memory(operand), current, following, last))
             elif k < n_carry + n_xs:
-                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self.buffer(operand))
+                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self._in_memory(operand))
                 leaves[param] = view
                 views.append(view)
             else:

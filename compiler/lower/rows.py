@@ -34,10 +34,8 @@ from .ir import (
     expressions,
 )
 from .nests import Arrangement, Nest
-from .schedule import Placement, identity_of, lanes_for
+from .schedule import SERIAL, Placement, chunk_count, identity_of, in_chunks_of, lanes_for
 from .stages import Stage, rows_in_chunk
-
-SERIAL = 1 << 16  # flops below which one core is as fast as several
 
 
 class RowScheduler(Arrangement):
@@ -56,7 +54,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for nest in self.nests:
             body.extend(self._emit(nest))
-        self._wrap(body)
+        self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
 
@@ -71,10 +69,8 @@ class RowScheduler(Arrangement):
         if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks: Extent = 1
-        elif isinstance(rows, int):
-            self.chunks = max(1, -(-rows // self.rows_per_chunk))
         else:
-            self.chunks = sizes.ceildiv(rows, self.rows_per_chunk)
+            self.chunks = chunk_count(rows, self.rows_per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 
@@ -161,11 +157,10 @@ class RowScheduler(Arrangement):
         self.live: dict[Stage, Expr] = {}
         self.shared = Shared()
         single = nest.stages[0]
-        reduced = self._inner_reduced(single)
-        if len(nest.stages) == 1 and not self._frame_reduced(single):
+        if len(nest.stages) == 1:
             if single.combine == "argmax":
                 return self._emit_argmax(single, nest)
-            if reduced and len(reduced) < len(nest.axes):
+            if self._partly(single):
                 return self._emit_partly(single, nest)
         before: list[Stmt] = []
         after: list[Stmt] = []
@@ -205,20 +200,27 @@ class RowScheduler(Arrangement):
         for other in sorted((n for n in self.nests if n.vec), key=lambda n: sum(s.cost for s in n.stages)):
             for s in other.stages:
                 heaviest.update((self.place.buffer(node), other) for node, _ in s.reads if node not in self.maker)
+        mine = {b for b, n in heaviest.items() if n is nest and b not in self.announced and self._outgrows(b)}
         found: list[Stmt] = []
+        if not mine:
+            return found
         roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
         following = {self.row: index.add(index.of(self.row), 1)}
         for e in expressions(roots):
-            if not isinstance(e, Load) or e.guards or e.buf in self.announced or heaviest.get(e.buf) is not nest:
+            if not isinstance(e, Load) or e.guards or e.buf not in mine:
                 continue
             offset = index.linear_strides(e.index, e.buf.strides)
             stride = offset.affine_in(self.row)
-            rows = sizes.hint(sizes.product(e.buf.shape), 1 << 20) * e.buf.dtype.itemsize
             long = isinstance(stride, int) and stride * e.buf.dtype.itemsize >= 2048
-            if long and rows > self.target.l2 and offset.affine_in(self.vec_var) == 1:
+            if long and offset.affine_in(self.vec_var) == 1:
                 self.announced.add(e.buf)
+                mine.remove(e.buf)
                 found.append(Prefetch(e.buf, tuple(index.substitute(i, following) for i in e.index)))
         return found
+
+    def _outgrows(self, buf: Buf) -> bool:
+        """Whether an array comes from farther away than the second cache."""
+        return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
         """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
@@ -272,11 +274,14 @@ class RowScheduler(Arrangement):
         return home
 
     def _emit_partly(self, s: Stage, nest: Nest) -> list[Stmt]:
-        """A reduction over some inner axes with others left."""
+        """A reduction over some inner axes with others left; rows add up where it is over these too."""
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        if self.place.external(s):
+        over_rows = self._frame_reduced(s)
+        if over_rows:
+            home, where = self.frame_acc[s]
+        elif self.place.external(s):
             home, where = self.place.result(s), self._out_index(s)
             self.values[s] = home
         else:
@@ -292,7 +297,11 @@ class RowScheduler(Arrangement):
         acc = self._accumulator(s, nest)
         unroll = 4 if nest.vec and self._long() else 1
         inner = self._loops(reduced, [Reduce(acc, (), combine, value)], nest.vec, unroll)
-        body: list[Stmt] = [Store(acc, (), zero), *inner, Store(home, where, self._folded(acc, combine))]
+        folded = self._folded(acc, combine)
+        last = Reduce(home, where, "add" if combine == "fma" else combine, folded) if over_rows else (
+            Store(home, where, folded)
+        )
+        body: list[Stmt] = [Store(acc, (), zero), *inner, last]
         return self._loops(out, body, False)
 
     def _emit_argmax(self, s: Stage, nest: Nest) -> list[Stmt]:
@@ -315,19 +324,3 @@ class RowScheduler(Arrangement):
             home = self._scratch(s)
             at = self._scratch_at(s)
         return self._loops(out, [*start, *inner, Store(home, at, result)], False)
-
-    def _wrap(self, body: list[Stmt]) -> None:
-        """Puts the rows of a chunk, and the chunks, around the nests."""
-        if self.frame_extent != 1:
-            if self.chunks == 1:
-                lo, hi, limit = index.ZERO, index.of(self.frame_extent), None
-            else:
-                lo = index.scale(index.of(self.chunk), self.rows_per_chunk)
-                hi = index.add(lo, self.rows_per_chunk)
-                exact = isinstance(self.frame_extent, int) and self.frame_extent % self.rows_per_chunk == 0
-                limit = None if exact else index.of(self.frame_extent)
-            body = [Loop(self.row, lo, hi, "seq", body, limit=limit)]
-        body = [*self.before, *body, *self.after]
-        if self.chunks != 1:
-            body = [Loop(self.chunk, index.ZERO, index.of(self.chunks), "chunk", body)]
-        self.kernel.body = body

@@ -18,6 +18,8 @@ _LARGEST = 1024
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"),
+    "philox",
 )
 _STRUCTURAL = ("reshape", "permute", "slice", "diagonal", "pad", "concat")
 
@@ -52,21 +54,23 @@ def _evaluate(node: Node, arrays: list[Any], shape: Any) -> np.ndarray[Any, Any]
 
 def _fold_numbers(node: Node, uses: Uses) -> Node | None:
     """f(2, 3): all operands are one number everywhere."""
-    values = [b.constant_value(i) for i in node.inputs]
-    if any(v is None for v in values):
-        return None
-    arrays = [np.asarray(v, i.dtype) for v, i in zip(values, node.inputs, strict=True)]
+    arrays = []
+    for operand in node.inputs:
+        value = b.constant_value(operand)
+        if value is None:
+            return None
+        arrays.append(np.asarray(value, operand.dtype))
     return b.full(_evaluate(node, arrays, ()).item(), node.shape, node.dtype)
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what combines none, is computed from nothing."""
-    summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
-    nothing = summed and (
+    """What has no elements, and what combines or searches none, is computed from nothing."""
+    combined = node.op.name in ("sum", "prod", "searchsorted") or node.op.kind in ("contraction", "scatter")
+    nothing = combined and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        start = identity(node.op.combine, node.dtype) if node.op.kind == "scatter" and node.op.combine else 0
+        start = identity(node.op.combine, node.dtype) if node.op.combine is not None and nothing else 0
         return b.full(start, node.shape, node.dtype)
     return None
 
