@@ -82,39 +82,34 @@ from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
+from .lang.diagonals import diag, diagonal, tril, triu
 from .lang.einsum import einsum
+from .lang.filling import arange, eye, full, full_like, linspace, meshgrid, ones, ones_like, zeros, zeros_like
 from .lang.grads import grad, value_and_grad, vjp
-from .lang.indexing import take
+from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.linalg import diagonal, matmul, outer, tensordot, trace, vecdot
+from .lang.linalg import matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
+from .lang.scattering import segment_max, segment_min, segment_prod, segment_sum
 from .lang.shaping import (
-    arange,
+    broadcast_arrays,
     broadcast_to,
     concat,
     expand_dims,
-    eye,
-    flip,
-    full,
-    full_like,
     matrix_transpose,
     moveaxis,
-    ones,
-    ones_like,
-    pad,
     permute_dims,
+    ravel,
     reshape,
-    roll,
     split,
     squeeze,
     stack,
-    tril,
-    triu,
-    zeros,
-    zeros_like,
+    swapaxes,
+    unstack,
 )
 from .lang.sorting import argsort, searchsorted, sort, topk
 from .lang.special import digamma, erf, erfc, lgamma, polygamma
+from .lang.tiling import flip, pad, repeat, roll, tile
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -177,6 +172,7 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "bool_",
+    "broadcast_arrays",
     "broadcast_to",
     "ceil",
     "clip",
@@ -189,6 +185,7 @@ __all__ = [
     "cummin",
     "cumulative_prod",
     "cumulative_sum",
+    "diag",
     "diagonal",
     "digamma",
     "divide",
@@ -225,6 +222,7 @@ __all__ = [
     "less",
     "less_equal",
     "lgamma",
+    "linspace",
     "load",
     "log",
     "log_sigmoid",
@@ -239,6 +237,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "meshgrid",
     "min",
     "minimum",
     "moveaxis",
@@ -262,15 +261,21 @@ __all__ = [
     "pow",
     "prod",
     "random",
+    "ravel",
     "reciprocal",
     "relu",
     "remainder",
+    "repeat",
     "reshape",
     "roll",
     "rsqrt",
     "save",
     "scan",
     "searchsorted",
+    "segment_max",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -288,14 +293,18 @@ __all__ = [
     "stop_gradient",
     "subtract",
     "sum",
+    "swapaxes",
     "take",
+    "take_along_axis",
     "tanh",
     "tensordot",
+    "tile",
     "topk",
     "trace",
     "tril",
     "triu",
     "uint8",
+    "unstack",
     "value_and_grad",
     "var",
     "variable",

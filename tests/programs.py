@@ -75,6 +75,18 @@ def gather() -> Program:
     return _program("gather", [table, k], [taken, ad.flip(taken, axis=1)], updates)
 
 
+def places() -> Program:
+    """Updates at index arrays, of known and run-time number, in every combination; diagonals; guarded reads."""
+    x, k, v = ad.input("x", (9, 6, 9)), ad.input("k", ("m",), "int64"), ad.input("v", ("m", 6))
+    w = ad.variable(np.full((9, 6), 0.5, np.float32), name="w")
+    at = x.at[k, :, k]
+    made = [at.set(v), at.max(v), at.min(v), at.add(v), at.multiply(v)]
+    loss = ad.sum(sum((y * y for y in made[1:]), made[0]) * w[0, 0]) + ad.sum(ad.segment_prod(v, k, 9) * w)
+    outputs = [*made, *ad.grad(loss, [x, v]), ad.segment_sum(k, k, 5), ad.diagonal(x, 1, 0, 2), x[k, 1:3, k]]
+    new = w.at[1:, [0, 2, 2]].set(ad.take_along_axis(w, ad.argmax(w, axis=1, keepdims=True), 1)[1:])
+    return _program("places", [x, k, v], outputs, {w: new})
+
+
 def wide() -> Program:
     x = ad.input("x", ("m", 21), "float64")
     k = ad.input("k", ("m",), "int32")
@@ -107,7 +119,8 @@ def large() -> Program:
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
-    f.__name__: f for f in (elementwise, rows, dense, mlp, convolution, recurrence, gather, wide, logic, sequences)
+    f.__name__: f
+    for f in (elementwise, rows, dense, mlp, convolution, recurrence, gather, places, wide, logic, sequences)
 }
 SIZES = {"n": 23, "m": 13}
 

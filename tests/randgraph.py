@@ -240,7 +240,8 @@ class _Generator:
         taken = make("take", (x, checked), axis)
         if kind == "take" or x.dtype == dtypes.BOOL:
             return taken
-        return make("scatter_add", (checked, taken), axis, n)
+        combine = self.rng.choice(["add", "add", "max", "multiply"])
+        return make(f"scatter_{combine}", (checked, taken), axis, n)
 
     def affine(self, x: Node) -> Node | None:
         """A diagonal, else windows along the last axis."""

@@ -19,7 +19,8 @@ from ..graph.node import Node, make
 def only_moves(node: Node) -> bool:
     """Whether the rule of a node only moves elements, so that it moves a mask as well as a cotangent."""
     name = node.op.name
-    return name in ("reshape", "permute", "slice", "concat") or (name == "pad" and node.inputs[1].op.name == "literal")
+    moves = name in ("reshape", "permute", "slice", "diagonal", "concat")
+    return moves or (name == "pad" and node.inputs[1].op.name == "literal")
 
 
 # Bounds that keep long chains linear: masks of one cotangent, and moves that a mask waits for.

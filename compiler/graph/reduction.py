@@ -27,6 +27,15 @@ def _infer(name: str, result: Any) -> Any:
     return infer
 
 
+def identity(combine: str, dtype: dtypes.DType) -> float | int:
+    """The number that leaves every other as it is when combined with it: the result of combining nothing."""
+    if combine == "add":
+        return 0
+    if combine == "mul":
+        return 1
+    return -np.inf if dtypes.is_float(dtype) else int(np.iinfo(dtype).min)
+
+
 def kept(node: Node) -> tuple[int, ...]:
     """The operand's axes that a reduction leaves, in order."""
     return tuple(k for k in range(len(node.inputs[0].shape)) if k not in node["axes"])

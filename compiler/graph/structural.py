@@ -346,38 +346,6 @@ register(
 )
 
 
-def _scatter_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
-    (idx, updates), (axis, extent) = inputs, attrs
-    n = len(idx.shape)
-    if updates.shape[axis : axis + n] != idx.shape:
-        raise _fail("scatter_add: the updates do not match the index along its axis", idx, updates)
-    return (*updates.shape[:axis], extent, *updates.shape[axis + n :]), updates.dtype
-
-
-def _scatter_evaluate(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
-    idx, updates = arrays
-    axis = node["axis"]
-    result = np.zeros(shape, updates.dtype)
-    moved = np.moveaxis(result, axis, 0)
-    n = idx.ndim
-    source = np.moveaxis(updates, list(range(axis, axis + n)), list(range(n)))
-    np.add.at(moved, idx.reshape(-1), source.reshape(-1, *source.shape[n:]))
-    return result
-
-
-# Transpose of `take`: zeros, to which updates are added in the order of the index.
-register(
-    Op(
-        "scatter_add",
-        "scatter",
-        2,
-        _scatter_infer,
-        attrs=("axis", "extent"),
-        evaluate=_scatter_evaluate,
-        vjp=lambda node, g: (None, b.make("take", (g, node.inputs[0]), node["axis"])),
-    )
-)
-
 register(
     Op(
         "stop_gradient",

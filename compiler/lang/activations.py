@@ -15,7 +15,8 @@ from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
-from .shaping import expand_dims, pad
+from .shaping import expand_dims
+from .tiling import pad
 
 _INFINITY = float("inf")
 
@@ -30,7 +31,7 @@ def _top(x: Array, axis: Any) -> Array:
     axes = axes_of("max", axis, x)
     bare = [k for k in axes if sizes.lower_bound(x.shape[k]) < 1]
     # One −inf more along an axis that may be empty.
-    padded = pad(x, [(0, 1 if k in bare else 0) for k in range(x.ndim)], -_INFINITY) if bare else x
+    padded = pad(x, [(0, 1 if k in bare else 0) for k in range(x.ndim)], constant_values=-_INFINITY) if bare else x
     return ar.stop_gradient(rd.max(padded, axes, keepdims=True))
 
 

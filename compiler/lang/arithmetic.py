@@ -164,7 +164,9 @@ def logical_not(x: Any) -> Array:
 def where(condition: Any, x: Any, y: Any) -> Array:
     """Elements of x where the bool condition holds, else of y.
 
-    The branch not taken gets a zero cotangent, whatever its value (infinities and NaN included).
+    The branch not taken gets a zero cotangent, whatever its value (infinities and NaN included), and so does what it
+    was made of by elementwise operations, broadcasts and movements of elements. Beyond the first contraction, gather or
+    loop a derivative that is not finite may turn that zero into NaN.
     """
     (mask,) = operands_of(condition)
     mask, (x, y) = as_array(mask), operands_of(x, y)

@@ -149,10 +149,15 @@ class Array:
         return n
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise SymbolicError("symbolic arrays are not assigned to; use ad.where, ad.concat or ad.compile(updates=…)")
+        raise SymbolicError("symbolic arrays are not assigned to; use x.at[…].set(value) or ad.compile(updates=…)")
 
     def __getitem__(self, key: Any) -> Array:
         return indexing.getitem(self, key)
+
+    @property
+    def at(self) -> scattering.At:
+        """`x.at[key].set(v)`, `.add(v)`, `.multiply(v)`, `.max(v)`, `.min(v)`: a new array that differs at x[key]."""
+        return scattering.At(self)
 
     def __add__(self, other: Any) -> Array:
         return arithmetic.add(self, other)
@@ -272,8 +277,17 @@ class Array:
     def astype(self, dtype: Any) -> Array:
         return arithmetic.astype(self, dtype)
 
-    def reshape(self, *shape: Any) -> Array:
-        return shaping.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, copy: bool | None = None) -> Array:
+        return shaping.reshape(self, shape[0] if len(shape) == 1 else shape, copy)
+
+    def flatten(self) -> Array:
+        """All elements along one axis."""
+        return shaping.ravel(self)
+
+    ravel = flatten
+
+    def swapaxes(self, axis1: int, axis2: int) -> Array:
+        return shaping.swapaxes(self, axis1, axis2)
 
     def transpose(self, *axes: Any) -> Array:
         if not axes:
@@ -333,4 +347,4 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, bits, cumulative, indexing, linalg, reducing, shaping, sorting  # noqa: E402
+from . import arithmetic, bits, cumulative, indexing, linalg, reducing, scattering, shaping, sorting  # noqa: E402

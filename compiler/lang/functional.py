@@ -11,10 +11,11 @@ from . import arithmetic as ar
 from . import random
 from .array import Array
 from .explain import complain
+from .filling import zeros_like
 from .indexing import take
 from .lift import as_array, weak_kind
 from .linalg import matmul
-from .shaping import matrix_transpose, zeros_like
+from .shaping import matrix_transpose
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Array:

@@ -11,14 +11,14 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..graph import build as b
-from ..graph import dtypes, sizes
+from ..graph import dtypes
 from ..graph.contraction import contract, plain
 from ..graph.dtypes import BOOL, INT64
 from ..graph.node import Node, make, type_text
 from ..graph.sizes import Extent
 from .array import Array
 from .explain import complain
-from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, reshaped, wrap
+from .lift import as_array, cast_node, common_dtype, one_axis, operands_of, reshaped, wrap
 
 Label = Any
 Term = tuple[Node, list[Label]]  # an array and the labels of its axes, all different
@@ -175,37 +175,12 @@ def vecdot(x: Any, y: Any, axis: int = -1) -> Array:
     return labelled(x, y, [*xs[:p], "inner", *xs[p:]], [*ys[:q], "inner", *ys[q:]], out)
 
 
-def diagonal(x: Any, offset: int = 0) -> Array:
-    """x[..., i, i + offset] as [..., i], for every i that exists.
-
-    Raises ShapeError for fewer than 2 axes, and where it cannot be told which of two run-time extents ends first.
-    """
-    x = as_array(x)
-    if x.ndim < 2:
-        raise complain(ShapeError, f"diagonal: at least 2 axes are needed, got {x.ndim}", x)
-    starts = (max(-offset, 0), max(offset, 0))
-    rows, columns = (sizes.add(n, -start) for n, start in zip(x.shape[-2:], starts, strict=True))
-    gap = sizes.add(rows, sizes.mul(columns, -1))
-    length = columns if isinstance(gap, int) and gap > 0 else rows
-    if not isinstance(gap, int) or (not isinstance(length, int) and any(
-        sizes.lower_bound(n) < start for n, start in zip(x.shape[-2:], starts, strict=True)
-    )):
-        text = f"diagonal: how long diagonal {offset} of {type_text(x.shape, x.dtype)} is cannot be told"
-        raise complain(ShapeError, f"{text} before a call", x)
-    if isinstance(length, int) and length <= 0:
-        starts, length = (0, 0), 0
-    lead = x.shape[:-2]
-    stops = (*lead, *(sizes.add(start, length) for start in starts))
-    whole = starts == (0, 0) and stops == x.shape
-    node = x.node if whole else b.slice(x.node, (*(0 for _ in lead), *starts), stops, [1] * x.ndim)
-    return apply("diagonal", (node,), of=(x,))
-
-
 def trace(x: Any, offset: int = 0) -> Array:
     """The sum of x[..., i, i + offset]: of the diagonal of the last two axes. Integers and bools are summed in int64.
 
     Raises ShapeError as `diagonal` does.
     """
+    from .diagonals import diagonal
     from .reducing import sum
 
     return sum(diagonal(x, offset), -1)

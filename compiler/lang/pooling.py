@@ -17,9 +17,11 @@ from . import arithmetic as ar
 from . import reducing as rd
 from .array import Array
 from .explain import complain
+from .filling import arange
 from .lift import as_array, reshaped, wrap
 from .linalg import tensordot
-from .shaping import arange, moveaxis, pad, reshape
+from .shaping import moveaxis, reshape
+from .tiling import pad
 from .windows import Axis, images, per_axis, reach, window_axis
 
 
@@ -159,7 +161,8 @@ def _max_pool(
     axes = _axes(name, rank, x, kernel_size, stride, padding, dilation, ceil_mode)
     if _tiled(axes):
         return rd.max(*_tiles(x, axes))
-    padded = pad(x, ((0, 0), (0, 0), *((a.low, _overhang(a, ceil_mode)) for a in axes)), _least(x.dtype))
+    widths = ((0, 0), (0, 0), *((a.low, _overhang(a, ceil_mode)) for a in axes))
+    padded = pad(x, widths, constant_values=_least(x.dtype))
     node = views.windows(
         padded.node, *([getattr(a, part) for a in axes] for part in ("kernel", "stride", "dilation", "positions"))
     )

@@ -13,10 +13,11 @@ from .array import Array
 from .control import scan
 from .create import variable
 from .explain import complain
+from .filling import full
 from .lift import as_array
 from .linalg import matmul
 from .module import Module
-from .shaping import full, matrix_transpose, moveaxis, split
+from .shaping import matrix_transpose, moveaxis, split
 
 
 class LSTM(Module):

@@ -16,8 +16,8 @@ from ..graph.dtypes import FLOAT64
 from . import arithmetic as ar
 from .array import Array
 from .explain import complain
+from .filling import full
 from .lift import as_array, weak_kind
-from .shaping import full
 
 Schedule = Callable[[Any], Array]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from ..errors import ShapeError
 from ..graph import build as b
 from ..graph import sizes
-from ..graph.node import make, type_text
-from ..graph.sizes import Extent, Shape, Size
+from ..graph.node import type_text
+from ..graph.sizes import Extent, Size
 from .array import Array
 from .explain import complain
 from .lift import (
@@ -26,8 +29,11 @@ from .lift import (
 )
 
 
-def reshape(x: Any, shape: Any) -> Array:
-    """The same elements in row-major order as `shape`, of which one extent may be -1."""
+def reshape(x: Any, shape: Any, copy: bool | None = None) -> Array:
+    """The same elements in row-major order as `shape`, of which one extent may be -1.
+
+    `copy` is taken for compatibility: symbolic arrays are values, which a copy could not be told from.
+    """
     x = as_array(x)
     given = list(shape) if isinstance(shape, (tuple, list)) else [shape]
     unknown = [k for k, n in enumerate(given) if not isinstance(n, (str, Size)) and n == -1]
@@ -44,6 +50,11 @@ def reshape(x: Any, shape: Any) -> Array:
         text = f"reshape: cannot reshape {type_text(x.shape, x.dtype)} to {list(target)}: the sizes differ"
         raise complain(ShapeError, text, x)
     return wrap(reshaped(x.node, target), (x,))
+
+
+def ravel(x: Any) -> Array:
+    """All elements in row-major order along one axis."""
+    return reshape(x, -1) if 0 not in as_array(x).shape else reshape(x, (0,))
 
 
 def permute_dims(x: Any, axes: Sequence[int]) -> Array:
@@ -81,7 +92,17 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Array:
     return permute_dims(x, order)
 
 
+def swapaxes(x: Any, axis1: int, axis2: int) -> Array:
+    """Two axes exchanged."""
+    x = as_array(x)
+    order = list(range(x.ndim))
+    i, j = one_axis("swapaxes", axis1, x), one_axis("swapaxes", axis2, x)
+    order[i], order[j] = j, i
+    return permute_dims(x, order)
+
+
 def broadcast_to(x: Any, shape: Any) -> Array:
+    """x stretched to `shape` by NumPy's rule."""
     x = as_array(x)
     target = sizes.as_shape(shape)
     if broadcast_shapes("broadcast_to", (x.shape, target), (x,)) != target:
@@ -90,7 +111,14 @@ def broadcast_to(x: Any, shape: Any) -> Array:
     return wrap(stretch(x.node, target), (x,))
 
 
-def expand_dims(x: Any, axis: Any) -> Array:
+def broadcast_arrays(*arrays: Any) -> list[Array]:
+    """Arrays stretched to the shape that they have in common by NumPy's rule; dtypes stay."""
+    values = [as_array(a) for a in arrays]
+    shape = broadcast_shapes("broadcast_arrays", [v.shape for v in values], values)
+    return [wrap(stretch(v.node, shape), (v,)) for v in values]
+
+
+def expand_dims(x: Any, axis: Any = 0) -> Array:
     """New axes of extent 1 at the given positions of the result."""
     x = as_array(x)
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -120,7 +148,7 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     if not values:
         raise complain(ShapeError, "concat: at least one array is needed")
     if axis is None:
-        values, axis = [reshape(v, -1) for v in values], 0
+        values, axis = [ravel(v) for v in values], 0
     k = one_axis("concat", axis, values[0])
     for v in values[1:]:
         same = v.ndim == values[0].ndim and all(
@@ -138,6 +166,8 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Array:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
     """Arrays of one shape along a new axis."""
     values = [as_array(a) for a in arrays]
+    if not values:
+        raise complain(ShapeError, "stack: at least one array is needed")
     for v in values[1:]:
         if v.shape != values[0].shape:
             texts = f"{type_text(values[0].shape, values[0].dtype)} and {type_text(v.shape, v.dtype)}"
@@ -145,142 +175,36 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
     return concat([expand_dims(v, axis) for v in values], axis)
 
 
-def pad(x: object, pad_width: Any, value: Any = 0) -> Array:
-    """x with `value` around it; `pad_width` is a number, a pair, or a pair per axis."""
-    x = as_array(x)
-    widths = _widths(x, pad_width)
-    if not any(n != 0 for pair in widths for n in pair):
-        return x
-    fill = cast_node(value, x.dtype)
-    if fill.shape != ():
-        raise complain(ShapeError, "pad: the value must be a scalar", x, value)
-    low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
-    return apply("pad", (x.node, fill), low, high, (0,) * x.ndim, of=(x, value))
-
-
-def _widths(x: Array, given: Any) -> list[tuple[Extent, Extent]]:
-    if isinstance(given, (int, Size)):
-        given = (given, given)
-    pairs = list(given)
-    if len(pairs) == 2 and all(isinstance(p, (int, Size)) for p in pairs):
-        pairs = [tuple(pairs)] * x.ndim
-    if len(pairs) == 1 and x.ndim > 1:
-        pairs = pairs * x.ndim
-    if len(pairs) != x.ndim or any(len(p) != 2 for p in pairs):
-        raise complain(ShapeError, f"pad: {given} does not give a pair for each of {x.ndim} axes", x)
-    if any(isinstance(n, int) and n < 0 for p in pairs for n in p):
-        raise complain(ShapeError, f"pad: widths must not be negative, got {given}; use a slice to remove elements", x)
-    return [(p[0], p[1]) for p in pairs]
-
-
-def flip(x: object, axis: Any = None) -> Array:
-    """Elements in reverse order along the given axes, or all."""
-    x = as_array(x)
-    axes = axes_of("flip", axis, x)
-    return x[tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(x.ndim))]
-
-
-def roll(x: object, shift: int, axis: int) -> Array:
-    """Elements moved along an axis of fixed extent, those pushed out coming in again at the other end."""
-    x = as_array(x)
-    k = one_axis("roll", axis, x)
-    n = x.shape[k]
-    if not isinstance(n, int):
-        raise complain(ShapeError, f"roll: axis {axis} has the run-time extent {n}", x)
-    cut = -shift % n if n else 0
-    if cut == 0:
-        return x
-    lead = (slice(None),) * k
-    return concat([x[(*lead, slice(cut, None))], x[(*lead, slice(None, cut))]], k)
-
-
-def split(x: Any, sections: int, axis: int = 0) -> list[Array]:
-    """Equal parts along an axis."""
+def split(x: Any, sections: Any, axis: int = 0) -> list[Array]:
+    """Parts along an axis: `sections` equal ones, or those between the given positions, as slices take them."""
     x = as_array(x)
     k = one_axis("split", axis, x)
-    width = sizes.floordiv(x.shape[k], sections)
-    if sizes.mul(width, sections) != x.shape[k]:
-        raise complain(ShapeError, f"split: axis {axis} does not divide into {sections} equal parts", x)
-    zeros, parts = [0] * x.ndim, []
-    for part in range(sections):
-        starts: list[Extent] = list(zeros)
-        stops: list[Extent] = list(x.shape)
-        starts[k], stops[k] = sizes.mul(width, part), sizes.mul(width, part + 1)
-        parts.append(wrap(b.slice(x.node, starts, stops, [1] * x.ndim), (x,)))
-    return parts
+    lead = (slice(None),) * k
+    if isinstance(sections, (tuple, list, np.ndarray)):
+        edges = [None, *(e if isinstance(e, Size) else int(e) for e in sections), None]
+        return [x[(*lead, slice(low, high))] for low, high in pairwise(edges)]
+    if isinstance(sections, Array) or not hasattr(sections, "__index__") or sections.__index__() < 1:
+        raise complain(ShapeError, f"split: a positive number of parts or positions are expected, got {sections!r}", x)
+    parts = sections.__index__()
+    width = sizes.floordiv(x.shape[k], parts)
+    if sizes.mul(width, parts) != x.shape[k]:
+        text = f"split: axis {axis} of {type_text(x.shape, x.dtype)} does not divide into {parts} equal parts"
+        raise complain(ShapeError, text, x)
+    return [_part(x, k, sizes.mul(width, p), sizes.mul(width, p + 1)) for p in range(parts)]
 
 
-def full(shape: Any, value: Any, dtype: Any = None) -> Array:
-    """An array of one value; of the value's dtype (floats float32, ints int64) unless said."""
-    from ..graph import dtypes
-
-    scalar = as_array(value, dtypes.as_dtype(dtype) if dtype is not None else None)
-    target = sizes.as_shape(shape)
-    node = cast_node(scalar, dtypes.as_dtype(dtype)) if dtype is not None else scalar.node
-    return wrap(stretch(node, target), (scalar,))
+def _part(x: Array, axis: int, start: Extent, stop: Extent) -> Array:
+    """A piece that is known to lie within the axis."""
+    starts = [start if a == axis else 0 for a in range(x.ndim)]
+    stops = [stop if a == axis else n for a, n in enumerate(x.shape)]
+    return wrap(b.slice(x.node, starts, stops, [1] * x.ndim), (x,))
 
 
-def zeros(shape: Any, dtype: Any = "float32") -> Array:
-    return full(shape, 0, dtype)
-
-
-def ones(shape: Any, dtype: Any = "float32") -> Array:
-    return full(shape, 1, dtype)
-
-
-def full_like(x: Any, value: Any, dtype: Any = None) -> Array:
+def unstack(x: Any, axis: int = 0) -> tuple[Array, ...]:
+    """The sub-arrays along an axis of fixed extent, without that axis."""
     x = as_array(x)
-    return full(x.shape, value, x.dtype if dtype is None else dtype)
-
-
-def zeros_like(x: Any, dtype: Any = None) -> Array:
-    return full_like(x, 0, dtype)
-
-
-def ones_like(x: Any, dtype: Any = None) -> Array:
-    return full_like(x, 1, dtype)
-
-
-def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = "int64") -> Array:
-    """start, start + step, … below stop; integers; `stop` may be a run-time extent when start is 0 and step 1."""
-    from ..graph import dtypes
-
-    if stop is None:
-        start, stop = 0, start
-    kind = dtypes.as_dtype(dtype)
-    if isinstance(stop, Size):
-        if step != 1:
-            raise complain(ShapeError, "arange: a run-time stop needs step 1")
-        count: Extent = sizes.add(stop, sizes.mul(start, -1))
-    else:
-        if not all(hasattr(v, "__index__") for v in (start, stop, step)) or step == 0:
-            raise complain(ShapeError, "arange: bounds and a step other than 0 must be ints; scale the result instead")
-        count = len(range(start, stop, step))
-    ramp = Array(make("iota", (), (count,), 0, kind))
-    scaled = ramp * step if step != 1 else ramp
-    return scaled + start if isinstance(start, Size) or start != 0 else scaled
-
-
-def eye(n: Any, m: Any = None, dtype: Any = "float32") -> Array:
-    """Ones on the diagonal of an n × m matrix of zeros."""
-    shape: Shape = sizes.as_shape((n, n if m is None else m))
-    row, column = (Array(b.iota(shape, k)) for k in range(2))
-    return (row == column).astype(dtype)
-
-
-def tril(x: Any, k: int = 0) -> Array:
-    """The lower triangle of the last two axes, zeros above diagonal k."""
-    from .arithmetic import where
-
-    x = as_array(x)
-    row, column = (Array(b.iota(x.shape[-2:], a)) for a in range(2))
-    return where(column <= row + k, x, 0)
-
-
-def triu(x: Any, k: int = 0) -> Array:
-    """The upper triangle of the last two axes, zeros below diagonal k."""
-    from .arithmetic import where
-
-    x = as_array(x)
-    row, column = (Array(b.iota(x.shape[-2:], a)) for a in range(2))
-    return where(column >= row + k, x, 0)
+    k = one_axis("unstack", axis, x)
+    n = x.shape[k]
+    if not isinstance(n, int):
+        raise complain(ShapeError, f"unstack: axis {axis} has the run-time extent {n}; use ad.scan", x)
+    return tuple(x[(*(slice(None),) * k, i)] for i in range(n))

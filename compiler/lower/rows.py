@@ -117,8 +117,9 @@ class RowScheduler(Arrangement):
             producer = self.maker.get(node)
             if producer is None or producer is s:
                 return Load(self.place.buffer(node), at, node.dtype, guards, fill)
-            if producer in self.live and not guards and at == self._out_index(producer):
-                return self.live[producer]
+            if producer in self.live and self._placed(producer, at) == self._out_index(producer):
+                value = self.live[producer]
+                return value if fill is None else Guarded(guards, value, fill, node.dtype)
             home = self.values[producer]
             if home.storage == "register":
                 kept = Load(home, (), node.dtype)
@@ -131,6 +132,10 @@ class RowScheduler(Arrangement):
             return Load(home, at, node.dtype, guards, fill)
 
         return instantiate(s.value, self._values_of(s), resolve, self.place.buffer, self.shared)
+
+    def _placed(self, producer: Stage, at: Sequence[Index]) -> tuple[Index, ...]:
+        """An index of the producer's value; along an axis of one element it is 0, whatever guards keep it there."""
+        return tuple(index.ZERO if v.extent == 1 else i for v, i in zip(producer.axes, at, strict=True))
 
     def _loops(self, axes: Sequence[IVar], body: list[Stmt], vec: bool, unroll: int = 1) -> list[Stmt]:
         """Wraps statements in loops over inner classes, the vector class innermost."""

@@ -1,4 +1,4 @@
-"""Scatter schedule: zeros, to which the updates are added in the order of the index, so that bits never vary."""
+"""Scatter schedule: a neutral start, with which updates are combined in the order of the index: bits never vary."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from ..artifact import Target
 from ..graph import index
 from ..graph.index import Index, IVar
 from .instantiate import Shared, instantiate, place_index
-from .ir import Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
-from .schedule import Placement, lanes_for
+from .ir import Expr, Kernel, Load, Loop, Reduce, Stmt, Store
+from .schedule import Placement, identity_of, lanes_for
 from .stages import Stage
 
 
 def scatter_kernel(stage: Stage, place: Placement, target: Target, name: str) -> Kernel:
     """One chunk: index positions outside, the other axes inside, lanes along the last where it is contiguous."""
     home = place.result(stage)
-    assert stage.target is not None
+    assert stage.target is not None and stage.combine is not None
     zero_vars = [IVar(f"z{k}", n) for k, n in enumerate(stage.node.shape)]
     zero_at = tuple(index.of(v) for v in zero_vars)
-    clear: list[Stmt] = [Store(home, zero_at, Const(0, home.dtype))]
+    clear: list[Stmt] = [Store(home, zero_at, identity_of(stage.combine, home.dtype))]
     first = _loops(zero_vars, clear, bool(zero_vars), target)
 
     def resolve(node: object, at: tuple[Index, ...], guards: object, fill: Expr | None) -> Expr:
@@ -25,7 +25,7 @@ def scatter_kernel(stage: Stage, place: Placement, target: Target, name: str) ->
 
     value = instantiate(stage.value, {}, resolve, place.buffer, Shared())
     at = tuple(place_index(i, {}, place.buffer) for i in stage.target)
-    body: list[Stmt] = [Reduce(home, at, "add", value)]
+    body: list[Stmt] = [Reduce(home, at, stage.combine, value)]
     axes = [*stage.reduce, *stage.axes]
     last = stage.axes[-1] if stage.axes else None
     lanes = last is not None and index.linear(at, stage.node.shape).affine_in(last) == 1 and last.extent != 1

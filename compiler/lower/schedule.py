@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.dtypes import BOOL, DType
 from ..graph.index import IVar
 from ..graph.node import Node
+from ..graph.reduction import identity
 from ..graph.sizes import Extent
 from .ir import Buf, Const, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
@@ -32,11 +31,7 @@ class Placement(Protocol):
 
 def identity_of(combine: str, dtype: DType) -> Const:
     """What a reduction starts from: combined with it, every value stays as it is."""
-    if combine in ("add", "fma"):
-        return Const(0, dtype)
-    if combine == "mul":
-        return Const(1, dtype)
-    return Const(-np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min), dtype)
+    return Const(identity("add" if combine == "fma" else combine, dtype), dtype)
 
 
 def lanes_for(body: Sequence[Stmt], target: Target) -> int:

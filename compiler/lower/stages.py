@@ -17,7 +17,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 
-VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "stop_gradient"})
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
@@ -228,7 +228,7 @@ def choose_kept(
                 # A loop's operands are handed over as whole arrays.
                 if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota", "extent"):
                     kept.add(operand)
-        elif op.name in ("scatter_add", "searchsorted", "take"):
+        elif op.kind == "scatter" or op.name in ("searchsorted", "take"):
             where = node.inputs[1 if op.name == "take" else 0]
             if where.op.kind != "leaf" or where.op.name in ("literal", "iota", "extent"):
                 kept.add(where)
@@ -309,7 +309,6 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         value = expander.expand(updates, at)
         expander._read(idx, at[axis : axis + rank])
         expander.lookups.add(idx)
-        combine = "add"
     elif node.op.name == "recurrence":
         factors = tuple(expander.expand(operand, at) for operand in node.inputs)
         value = Op("mul", factors, node.dtype)

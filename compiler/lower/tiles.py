@@ -19,7 +19,7 @@ from ..graph.node import Node
 from ..graph.sizes import Dim, Extent
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
+from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Op, Reduce, Stmt, Store, expressions
 from .schedule import Placement, lanes_for
 from .stages import Stage
 
@@ -303,7 +303,7 @@ class TileScheduler:
     ) -> Expr:
         def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
             if node in local:
-                return local[node]
+                return local[node] if fill is None else Guarded(guards, local[node], fill, node.dtype)
             return Load(self.place.buffer(node), at, node.dtype, guards, fill)
 
         return instantiate(expr, values, resolve, self.place.buffer, shared)

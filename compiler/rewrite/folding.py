@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import Literal, Node, make
+from ..graph.reduction import identity
 from ..graph.table import OPS
 from .engine import Rule, Uses
 
@@ -20,7 +21,7 @@ _ELEMENTWISE = (
     *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"),
     "philox",
 )
-_STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
+_STRUCTURAL = ("reshape", "permute", "slice", "diagonal", "pad", "concat")
 
 
 def _array(node: Node) -> np.ndarray[Any, Any] | None:
@@ -63,13 +64,14 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what sums, multiplies or searches none, is computed from nothing."""
+    """What has no elements, and what combines or searches none, is computed from nothing."""
     combined = node.op.name in ("sum", "prod", "searchsorted") or node.op.kind in ("contraction", "scatter")
     nothing = combined and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        return b.full(1 if node.op.name == "prod" else 0, node.shape, node.dtype)
+        start = identity(node.op.combine, node.dtype) if node.op.combine is not None and nothing else 0
+        return b.full(start, node.shape, node.dtype)
     return None
 
 

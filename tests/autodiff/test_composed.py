@@ -11,6 +11,8 @@ import adjoint as ad
 RNG = np.random.default_rng(11)
 A, B = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2))
 P = RNG.uniform(0.3, 2, (3, 4))
+TIED = np.array([3, 1, 3])
+ZEROS = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 1.5], [0.5, 0.0, 0.0]])
 LEFT = np.array([-0.4, -1.3, -2.6, -3.7])
 LABELS = ad.constant(np.array([1, 3, 0]))
 
@@ -60,6 +62,36 @@ CASES = {
     "min": (lambda x: ad.min(x, 1) ** 2, A),
     "index": (lambda x: x[::-2, [2, 0, 2]] ** 2, A),
     "index pairs": (lambda x: x[[0, 2, 2], [1, 3, 3]] ** 2, A),
+    "index apart": (lambda x: x[[0, 2, 2], :, [1, 3, 3]] ** 2, RNG.standard_normal((3, 2, 4))),
+    "take_along_axis": (lambda x: ad.take_along_axis(x, TIED[None], 1) ** 2, A),
+    "at set": (lambda x, v: x.at[::2, TIED].set(v) ** 2, A, RNG.standard_normal((2, 3))),
+    "at set scalar": (lambda x, v: x.at[:, TIED].set(v) ** 2, A, 2.5),
+    "at set slice": (lambda x, v: x.at[-1, ::-2].set(v) ** 2, A, RNG.standard_normal(2)),
+    "at add": (lambda x, v: x.at[TIED, :, TIED].add(v) ** 2, RNG.standard_normal((4, 2, 4)), RNG.random((3, 2))),
+    "at multiply": (lambda x, v: x.at[TIED].multiply(v) ** 2, A.T, RNG.standard_normal((3, 3))),
+    "at multiply zero": (lambda x, v: x.at[TIED].multiply(v) ** 2, A.T, ZEROS),
+    "at multiply zeros": (lambda v: ad.constant(P.T).at[[1, 1, 1, 1]].multiply(v) ** 2, np.vstack([ZEROS, ZEROS[1]])),
+    "at multiply slice": (lambda x, v: x.at[1:, 1].multiply(v) ** 2, A, 1.5),
+    "at max": (lambda x, v: x.at[TIED].max(v) ** 2, A.T, RNG.standard_normal((3, 3))),
+    "at min": (lambda x, v: x.at[:, TIED].min(v) ** 2, A, RNG.standard_normal((3, 3))),
+    "segment_sum": (lambda x: ad.segment_sum(x, TIED, 5) ** 2, RNG.standard_normal((3, 2))),
+    "segment_prod": (lambda x: ad.segment_prod(x, [0, 0, 0, 1], 2) ** 2, RNG.standard_normal((4, 2))),
+    "segment_max": (lambda x: ad.segment_max(x, TIED, 4)[1:4:2] ** 2, RNG.standard_normal((3, 2))),
+    "segment_min": (lambda x: ad.segment_min(x, TIED, 4)[1:4:2] ** 2, RNG.standard_normal((3, 2))),
+    "pad edge": (lambda x: ad.pad(x, ((1, 2), (0, 3)), "edge") ** 2, A),
+    "pad reflect": (lambda x: ad.pad(x, ((2, 1), (1, 0)), "reflect") ** 2, A),
+    "pad far": (lambda x: ad.pad(x, 9, "reflect") ** 2, A),
+    "pad wrap": (lambda x: ad.pad(x, ((1, 2), (3, 0)), "wrap") ** 2, A),
+    "pad value": (lambda x, v: ad.pad(x, 1, constant_values=v) ** 2, A, 0.7),
+    "repeat": (lambda x: ad.repeat(x, 3, 0) ** 2, A),
+    "repeat each": (lambda x: ad.repeat(x, [2, 0, 1, 3], 1) ** 2, A),
+    "tile": (lambda x: ad.tile(x, (2, 1, 2)) ** 2, A),
+    "diag of a vector": (lambda x: ad.diag(x, -1) ** 2, A[0]),
+    "diag": (lambda x: ad.diag(x, 1) ** 2, A),
+    "diagonal": (lambda x: ad.diagonal(x, -1, 1, 2) ** 2, RNG.standard_normal((2, 3, 4))),
+    "linspace": (lambda x, y: ad.linspace(x, y, 5) ** 2, 0.3, 2.0),
+    "meshgrid": (lambda x, y: ad.multiply(*ad.meshgrid(x, y)) ** 2, A[0], A[1, :2]),
+    "split and stack": (lambda x: ad.stack([*ad.split(x, [2, 3], 1)[0:1], x[:, 2:]]) ** 2, A),
     "pad flip roll": (lambda x: ad.roll(ad.flip(ad.pad(x, 1), 0), 2, 1) ** 2, A),
     "layer_norm": (lambda x, s, c: ad.nn.layer_norm(x, s, c), A, RNG.random(4), RNG.random(4)),
     "cross_entropy": (lambda x: ad.nn.cross_entropy(x, LABELS), A),

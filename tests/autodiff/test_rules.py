@@ -46,6 +46,8 @@ CASES = {
     "concat": (lambda x, y: make("concat", (x, y), 1), [(2, 3), (2, 1)]),
     "take": (lambda x: make("take", (x, _index(2, 0, 2)), 1), [(2, 3)]),
     "scatter_add": (lambda x: make("scatter_add", (_index(2, 0, 2), x), 1, 4), [(2, 3)]),
+    "scatter_max": (lambda x: make("scatter_max", (_index(1, 0, 1), x), 0, 2), [(3, 2)]),
+    "scatter_multiply": (lambda x: make("scatter_multiply", (_index(2, 0, 2, 2), x), 1, 4), [(2, 4)]),
     "diagonal": (lambda x: make("diagonal", (x,)), [(2, 3, 3)]),
     "windows": (lambda x: windows(x, (2, 3), (2, 1), (1, 2), (3, 2)), [(2, 6, 7)]),
     "windows of one": (lambda x: windows(x, (3,), (4,), (1,), (1,)), [(5,)]),

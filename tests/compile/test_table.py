@@ -18,6 +18,7 @@ from adjoint.graph.program import Program
 from adjoint.graph.sizes import Dim
 from adjoint.graph.storage import Storage
 from adjoint.graph.table import OPS
+from adjoint.graph.views import windows
 
 DTYPES = {"f": [FLOAT32, FLOAT64], "i": [INT32, INT64], "u": [UINT8], "b": [BOOL]}
 ALL = [d for found in DTYPES.values() for d in found]
@@ -231,7 +232,7 @@ def check_sums(build: Builder, dims: Any = None) -> None:
     results = oracle.run(program, build.values)
     for node, x, reference, size, got in zip(program.outputs, want, wide, magnitudes, results, strict=True):
         assert (got.dtype, got.shape) == (x.dtype, x.shape), node
-        if x.dtype.kind != "f" or node.op.name == "max":
+        if x.dtype.kind != "f" or node.op.combine == "max":
             np.testing.assert_array_equal(got, x, err_msg=f"{node} of {node.inputs}")
         else:
             # A product of n factors is rounded n - 1 times, by up to half a unit each.
@@ -277,6 +278,8 @@ def structural_cases(build: Builder, dtype: Any) -> None:
         b.pad(x(5, 18), (-1, -2), (-1, 4), (0, 0), fill), b.pad(x(0), (2,), (1,), (0,), fill),
         make("concat", (x(20), x(1), x(18)), 0), make("concat", (x(3, 5), x(3, 0), x(3, 17)), 1),
         make("concat", (x(2, 33), x(3, 33)), 0), make("stop_gradient", (x(5),)), make("carry", (x(5), x(3), x(3))),
+        make("diagonal", (x(7, 7),)), make("diagonal", (x(2, 17, 17),)), make("diagonal", (x(0, 0),)),
+        windows(x(2, 6, 19), (2, 3), (2, 1), (1, 2), (3, 15)), windows(x(20), (3,), (4,), (2,), (4,)),
         b.permute(make("concat", (x(4, 1), x(4, 1)), 1), (1, 0)),
         b.reshape(make("concat", (x(4, 3), x(4, 2)), 1), (20,)),
         b.permute(b.pad(x(4, 18), (1, 1), (0, 1), (0, 0), fill), (1, 0)),
@@ -291,7 +294,8 @@ def structural_cases(build: Builder, dtype: Any) -> None:
         build.add(taken)
         build.add(b.permute(taken, (2, 0, 1)))
         if dtype != BOOL:
-            build.add(make("scatter_add", (checked, taken), axis, extent))
+            for name in ("scatter_add", "scatter_max", "scatter_multiply"):
+                build.add(make(name, (checked, taken), axis, extent))
     if dtype != BOOL:
         for axis in (0, 1):
             build.add(make("iota", (), (5, 37), axis, dtype))

@@ -231,6 +231,7 @@ def test_every_rule_has_a_case() -> None:
         b.add(X, 0.0), b.sub(X, -0.0), b.mul(X, 0.0), b.sub(X, X), b.equal(X, X), b.neg(b.sub(X, Y)), b.div(X, 3.0),
         b.cast(b.cast(K, FLOAT32), INT32), b.cast(b.cast(K, FLOAT64), UINT8), un("abs", b.neg(U)), b.div(X, 2.0**-140),
         un("logical_not", b.less(X, Y)), b.reshape(b.mul(M, b.broadcast(b.sum(M, (0,)), (3, 4), (1,))), (12,)),
+        make("floor_divide", (X, b.full(1.0, X.shape, X.dtype))),
     ],
 )  # fmt: skip
 def test_what_exact_rules_leave_alone(kept: Node) -> None:
