@@ -361,7 +361,7 @@ def _scatter_evaluate(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> 
     moved = np.moveaxis(result, axis, 0)
     n = idx.ndim
     source = np.moveaxis(updates, list(range(axis, axis + n)), list(range(n)))
-    np.add.at(moved, idx.reshape(-1), source.reshape(-1, *source.shape[n:]))
+    np.add.at(moved, idx.reshape(-1), source.reshape(idx.size, *source.shape[n:]))
     return result
 
 
