@@ -35,13 +35,15 @@ def _constant_right(node: Node, uses: Uses) -> Node | None:
 
 
 def _neutral(node: Node, uses: Uses) -> Node | None:
-    """x + −0, x − 0, x · 1, x / 1; x + 0 for integers only, since −0 + 0 is 0."""
+    """x + −0, x − 0, x · 1, x / 1; x + 0 and x // 1 for integers only: −0 + 0 is 0, and floats have fractions."""
     x, y = node.inputs
     name = node.op.name
     if name == "add":
         return x if is_number(y, -0.0 if _float(x) else 0) else None
     if name in ("subtract", "logical_or"):
         return x if is_number(y, 0) else None
+    if name == "floor_divide" and _float(x):
+        return None
     return x if is_number(y, 1) else None
 
 
