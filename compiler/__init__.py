@@ -78,21 +78,15 @@ from .lang.arithmetic import (
     where,
 )
 from .lang.array import Array
-from .lang.bits import (
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-)
+from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
+from .lang.einsum import einsum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
+from .lang.linalg import diagonal, matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
@@ -195,6 +189,7 @@ __all__ = [
     "cummin",
     "cumulative_prod",
     "cumulative_sum",
+    "diagonal",
     "digamma",
     "divide",
     "einsum",

@@ -21,6 +21,7 @@ from adjoint.graph.program import Program
 from adjoint.graph.sizes import Dim, Extent, Shape
 from adjoint.graph.storage import Storage
 from adjoint.graph.table import OPS
+from adjoint.graph.views import windows
 
 _GUARDED = {"exp", "log", "sqrt", "rsqrt", "power", "divide", "lgamma", "digamma", "polygamma"}
 _LEFT_OUT = {"cast", "check_index"}
@@ -212,11 +213,13 @@ class _Generator:
         x = self.pick(lambda o: len(o.shape) > 0)
         if x is None:
             return None
-        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota"])
+        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota", "affine"])
         axis = self.rng.randrange(rank)
         n = x.shape[axis]
         if kind == "iota":
             return b.cast(b.iota(x.shape, axis), x.dtype)
+        if kind == "affine":
+            return self.affine(x)
         if kind == "concat":
             return make("concat", (x, self.partner(x)), axis)
         if kind == "pad":
@@ -238,6 +241,17 @@ class _Generator:
         if kind == "take" or x.dtype == dtypes.BOOL:
             return taken
         return make("scatter_add", (checked, taken), axis, n)
+
+    def affine(self, x: Node) -> Node | None:
+        """A diagonal, else windows along the last axis."""
+        rank, n = len(x.shape), x.shape[-1]
+        if rank >= 2 and n == x.shape[-2]:
+            return make("diagonal", (x,))
+        kernel, stride, dilation = (self.rng.choice([1, 2, 3]) for _ in range(3))
+        room = sizes.add(n, -dilation * (kernel - 1) - 1)
+        if rank >= 4 or sizes.lower_bound(n) <= dilation * (kernel - 1):
+            return None
+        return windows(x, (kernel,), (stride,), (dilation,), (sizes.add(sizes.floordiv(room, stride), 1),))
 
     def cast(self) -> Node | None:
         x = self.pick()

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import bits, contraction, control, elementwise, leaves, random, reduction, sequence, special, structural
+from . import (
+    bits,
+    contraction,
+    control,
+    elementwise,
+    leaves,
+    random,
+    reduction,
+    sequence,
+    special,
+    structural,
+    views,
+)
 from .node import OPS, Op
 
 __all__ = [
@@ -18,4 +30,5 @@ __all__ = [
     "sequence",
     "special",
     "structural",
+    "views",
 ]

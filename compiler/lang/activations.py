@@ -25,12 +25,21 @@ def _floating(x: Any) -> Array:
     return x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
 
 
+def _top(x: Array, axis: Any) -> Array:
+    """The maximum over axes, kept, as a constant; −inf of nothing."""
+    axes = axes_of("max", axis, x)
+    bare = [k for k in axes if sizes.lower_bound(x.shape[k]) < 1]
+    # One −inf more along an axis that may be empty.
+    padded = pad(x, [(0, 1 if k in bare else 0) for k in range(x.ndim)], -_INFINITY) if bare else x
+    return ar.stop_gradient(rd.max(padded, axes, keepdims=True))
+
+
 def shifted(x: Array, axis: Any) -> tuple[Array, Array, Array]:
     """(x - m, m, rows that are all −inf), with m the maximum over the axis, kept, and 0 for such rows.
 
     What is computed from the result does not depend on m, so no derivative passes through it.
     """
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    top = _top(x, axis)
     dead = ar.equal(top, -_INFINITY)
     shift = ar.where(dead, 0, top)
     return ar.subtract(x, shift), shift, dead
@@ -44,20 +53,17 @@ def softmax(x: Any, axis: Any = -1) -> Array:
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Array:
-    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf."""
+    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf, with zero derivative."""
     d, _, dead = shifted(_floating(x), axis)
     total = rd.sum(ar.exp(d), axis, keepdims=True)
-    return ar.subtract(d, ar.log(ar.where(dead, 1, total)))
+    return ar.subtract(ar.where(dead, -_INFINITY, d), ar.log(ar.where(dead, 1, total)))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over axes. Rows of −inf, or of nothing, give −inf, with zero derivative; a +inf gives +inf."""
     x = _floating(x)
     axes = axes_of("logsumexp", axis, x)
-    if any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
-        # One −inf more changes no sum.
-        x = pad(x, [(1, 0) if a in axes else (0, 0) for a in range(x.ndim)], -_INFINITY)
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    top = _top(x, axes)
     shift = ar.where(ar.isfinite(top), top, 0)
     total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
     dead = ar.equal(top, -_INFINITY)

@@ -17,6 +17,7 @@ from ..graph.substitute import substitute
 from .array import Array
 from .explain import complain
 from .lift import as_array, common_dtype, weak_kind, wrap
+from .state import Pair, carried, lifted
 from .tree import Structure, flatten, unflatten
 
 
@@ -118,19 +119,20 @@ def scan(
     node = make(
         "scan", [o.node for o in operands], traced.body, len(handles), len(sequences), count, reverse
     )
-    results = [wrap(item(node, k), operands) for k in range(len(traced.body.outputs))]
+    results = [wrap(carried(item(node, k), traced.state), operands) for k in range(len(traced.body.outputs))]
     carry = unflatten(init_structure, results[: len(handles)])
     return carry, None if traced.y_structure is None else unflatten(traced.y_structure, results[len(handles) :])
 
 
 class _Traced:
-    """`counts` tells that the body asked for the position: its last sequence."""
+    """`counts` tells that the body asked for the position: its last sequence; `state` is what results bring along."""
 
     def __init__(
-        self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure, counts: bool
+        self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure, counts: bool,
+        state: list[Pair],
     ) -> None:
         self.body, self.closed, self.carry_dtypes, self.y_structure = body, closed, carry_dtypes, y_structure
-        self.counts = counts
+        self.counts, self.state = counts, state
 
 
 def _scope_of(node: Node) -> Trace | None:
@@ -188,9 +190,10 @@ def _trace(
     outputs = [as_array(c, d) for c, d in zip(carries, dtypes, strict=True)] + [as_array(v) for v in y_leaves]
     counts = [] if trace.at is None else [trace.at]
     params = [p.node for p in (*carry, *elements, *counts)]
-    outer = _closed_over([o.node for o in outputs], params)
+    roots, state = lifted([o.node for o in outputs], params, f"the body of {trace.label}")
+    outer = _closed_over(roots, params)
     extra = _placeholders(trace, [(n.shape, n.dtype) for n in outer], len(params))
-    inner = substitute([o.node for o in outputs], dict(zip(outer, (p.node for p in extra), strict=True)))
+    inner = substitute(roots, dict(zip(outer, (p.node for p in extra), strict=True)))
     closed = [Array(n, scope=_scope_of(n)) for n in outer]
     whole = Body([*params, *(p.node for p in extra)], inner)
-    return _Traced(whole, closed, [o.dtype for o in outputs[: len(carry)]], y_structure, bool(counts))
+    return _Traced(whole, closed, [o.dtype for o in outputs[: len(carry)]], y_structure, bool(counts), state)

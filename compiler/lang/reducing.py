@@ -156,7 +156,7 @@ def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False)
     return ar.divide(squares, wrap(count(x.shape, axes, x.dtype, correction)))
 
 
-def _root(v: Array) -> Array:
+def root(v: Array) -> Array:
     """The square root with derivative 0 at 0."""
     nought = ar.equal(v, 0)
     return ar.where(nought, 0, ar.sqrt(ar.where(nought, 1, v)))
@@ -164,7 +164,7 @@ def _root(v: Array) -> Array:
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
     """The square root of `var`; derivative 0 at 0."""
-    return _root(var(x, axis, correction, keepdims))
+    return root(var(x, axis, correction, keepdims))
 
 
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:
@@ -183,7 +183,7 @@ def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2
     if ord == 1:
         return sum(ar.abs(x), axes, keepdims)
     if ord == 2:
-        return _root(sum(ar.multiply(x, x), axes, keepdims))
+        return root(sum(ar.multiply(x, x), axes, keepdims))
     if ord in (_INFINITY, -_INFINITY):
         _needs_elements("vector_norm", x, axes)
         return (max if ord > 0 else min)(ar.abs(x), axes, keepdims)

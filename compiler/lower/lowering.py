@@ -213,7 +213,7 @@ class Scope:
             self._schedule(self.groups[self.position])
             self.position += 1
         for source, home in self.copies:
-            self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
+            self._copy(source, home)
         return self.steps
 
     def _packed_operand(self, node: Node) -> set[int]:
@@ -261,6 +261,18 @@ class Scope:
         collect_params(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
+
+    def _copy(self, source: Buf, home: Buf) -> None:
+        self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+
+    def _in_memory(self, node: Node) -> Buf:
+        """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
+        found = self.buffer(node)
+        if found.storage != "constant":
+            return found
+        home = Buf(self.shared.unique("copied"), node.dtype, node.shape, "arena")
+        self._copy(found, home)
+        return home
 
     def buffer(self, node: Node | Buf) -> Buf:
         if isinstance(node, Buf):
@@ -409,9 +421,9 @@ class Scope:
                 leaves[param] = current
                 inner_outputs[separated[k]] = following
                 last = self.buffer(results[k]) if k in results else current
-                carries.append((self.buffer(operand), current, following, last))
+                carries.append((self._in_memory(operand), current, following, last))
             elif k < n_carry + n_xs:
-                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self.buffer(operand))
+                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self._in_memory(operand))
                 leaves[param] = view
                 views.append(view)
             else:

@@ -162,6 +162,16 @@ class Arrangement:
         reduced = set(self._inner_reduced(stage))
         return tuple(c for c in self._inner(stage) if c not in reduced)
 
+    def _partly(self, stage: Stage) -> bool:
+        """Whether it reduces some inner axes and keeps others, in a way that takes loops of its own.
+
+        What is also reduced over the rows adds to its results in place, unless the lanes themselves are reduced.
+        """
+        reduced = self._inner_reduced(stage)
+        if not reduced or len(reduced) == len(self._inner(stage)):
+            return False
+        return self.vec in reduced or not self._frame_reduced(stage)
+
     def _assign_nests(self) -> None:
         self.nests: list[Nest] = []
         level: dict[Stage, int] = {}
@@ -169,8 +179,8 @@ class Arrangement:
         by_key: dict[tuple[object, ...], Nest] = {}
         self.nest_of: dict[Stage, Nest] = {}
         for s in self.group.stages:
-            inner, reduced = self._inner(s), self._inner_reduced(s)
-            alone = (reduced and len(reduced) < len(inner) and not self._frame_reduced(s)) or s.combine == "argmax"
+            inner = self._inner(s)
+            alone = s.combine == "argmax" or self._partly(s)
             key: tuple[object, ...] = (inner, s if alone else None)
             least = 0
             for node, at in s.reads:

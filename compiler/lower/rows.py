@@ -152,11 +152,10 @@ class RowScheduler(Arrangement):
         self.live: dict[Stage, Expr] = {}
         self.shared = Shared()
         single = nest.stages[0]
-        reduced = self._inner_reduced(single)
-        if len(nest.stages) == 1 and not self._frame_reduced(single):
+        if len(nest.stages) == 1:
             if single.combine == "argmax":
                 return self._emit_argmax(single, nest)
-            if reduced and len(reduced) < len(nest.axes):
+            if self._partly(single):
                 return self._emit_partly(single, nest)
         before: list[Stmt] = []
         after: list[Stmt] = []
@@ -270,11 +269,14 @@ class RowScheduler(Arrangement):
         return home
 
     def _emit_partly(self, s: Stage, nest: Nest) -> list[Stmt]:
-        """A reduction over some inner axes with others left."""
+        """A reduction over some inner axes with others left; rows add up where it is over these too."""
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        if self.place.external(s):
+        over_rows = self._frame_reduced(s)
+        if over_rows:
+            home, where = self.frame_acc[s]
+        elif self.place.external(s):
             home, where = self.place.result(s), self._out_index(s)
             self.values[s] = home
         else:
@@ -290,7 +292,11 @@ class RowScheduler(Arrangement):
         acc = self._accumulator(s, nest)
         unroll = 4 if nest.vec and self._long() else 1
         inner = self._loops(reduced, [Reduce(acc, (), combine, value)], nest.vec, unroll)
-        body: list[Stmt] = [Store(acc, (), zero), *inner, Store(home, where, self._folded(acc, combine))]
+        folded = self._folded(acc, combine)
+        last = Reduce(home, where, "add" if combine == "fma" else combine, folded) if over_rows else (
+            Store(home, where, folded)
+        )
+        body: list[Stmt] = [Store(acc, (), zero), *inner, last]
         return self._loops(out, body, False)
 
     def _emit_argmax(self, s: Stage, nest: Nest) -> list[Stmt]:

@@ -234,6 +234,11 @@ def choose_kept(
                 kept.add(where)
             if op.name == "take" and cost[node.inputs[0]] > CHEAP:
                 keep_source(node.inputs[0])
+        elif op.name == "windows" and recompute != "all":
+            # Every element lies in several windows.
+            if cost[node.inputs[0]] > CHEAP:
+                keep_source(node.inputs[0])
+                cost[node] = 0
         elif op.name == "broadcast" and recompute != "all":
             x = node.inputs[0]
             if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):

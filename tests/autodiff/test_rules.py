@@ -9,6 +9,7 @@ import adjoint as ad
 from adjoint.graph import build as b
 from adjoint.graph.node import make
 from adjoint.graph.table import OPS
+from adjoint.graph.views import windows
 
 ELEMENTWISE = [op for op in OPS.values() if op.partials is not None and "f" in op.kinds]
 
@@ -45,6 +46,9 @@ CASES = {
     "concat": (lambda x, y: make("concat", (x, y), 1), [(2, 3), (2, 1)]),
     "take": (lambda x: make("take", (x, _index(2, 0, 2)), 1), [(2, 3)]),
     "scatter_add": (lambda x: make("scatter_add", (_index(2, 0, 2), x), 1, 4), [(2, 3)]),
+    "diagonal": (lambda x: make("diagonal", (x,)), [(2, 3, 3)]),
+    "windows": (lambda x: windows(x, (2, 3), (2, 1), (1, 2), (3, 2)), [(2, 6, 7)]),
+    "windows of one": (lambda x: windows(x, (3,), (4,), (1,), (1,)), [(5,)]),
     "sum": (lambda x: b.sum(x, (0, 2)), [(2, 3, 2)]),
     "prod": (lambda x: make("prod", (x,), (0, 2)), [(2, 3, 2)]),
     "prod of all": (lambda x: make("prod", (x,), (0, 1)), [(2, 3)]),
@@ -54,6 +58,7 @@ CASES = {
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
     "contract strided": (lambda x, y: make("contract", (x, y), (4, 3), 1, *STRIDED), [(7,), (3,)]),
     "copy": (lambda x: make("copy", (x,)), [(3, 4)]),
+    "carry": (lambda x, y: make("carry", (x, y, y)), [(3, 4), (2,)]),
     "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(3,)]),
 }
 

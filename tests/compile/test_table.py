@@ -276,7 +276,7 @@ def structural_cases(build: Builder, dtype: Any) -> None:
         b.pad(x(37), (2,), (3,), (0,), fill), b.pad(x(5, 18), (0, 1), (2, -3), (1, 2), 0),
         b.pad(x(5, 18), (-1, -2), (-1, 4), (0, 0), fill), b.pad(x(0), (2,), (1,), (0,), fill),
         make("concat", (x(20), x(1), x(18)), 0), make("concat", (x(3, 5), x(3, 0), x(3, 17)), 1),
-        make("concat", (x(2, 33), x(3, 33)), 0), make("stop_gradient", (x(5),)),
+        make("concat", (x(2, 33), x(3, 33)), 0), make("stop_gradient", (x(5),)), make("carry", (x(5), x(3), x(3))),
         b.permute(make("concat", (x(4, 1), x(4, 1)), 1), (1, 0)),
         b.reshape(make("concat", (x(4, 3), x(4, 2)), 1), (20,)),
         b.permute(b.pad(x(4, 18), (1, 1), (0, 1), (0, 0), fill), (1, 0)),
