@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import adjoint as ad
 from adjoint.errors import VerifyError
 from adjoint.graph import build as b
 from adjoint.graph import dtypes, interp, sites
@@ -326,3 +327,9 @@ def test_a_long_chain(step: Callable[[Node, int], Node]) -> None:
 
 def test_dtypes_used_by_the_cases_are_known() -> None:
     assert all(before.dtype in dtypes.ALL for cases in CASES.values() for before, _ in cases)
+
+
+def test_division_of_floats_by_one_rounds_down() -> None:
+    x = ad.input("x", (3,))
+    got = ad.compile(x, [x // 1, x % 1])(np.array([1.5, -0.25, 3], "f"))
+    np.testing.assert_array_equal(got, [[1, -1, 3], [0.5, 0.75, 0]])
