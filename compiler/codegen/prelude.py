@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from ..artifact import Target
 from .coefficients import CONSTANTS, POLYNOMIALS
+from .elementary import ELEMENTARY
 from .env import template
 
 _MEMORY = {
@@ -25,12 +26,21 @@ _MEMORY = {
     "u32": "uint32_t", "u64": "uint64_t", "m32": "int32_t", "m64": "int64_t",
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
-MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
+# The template of every function of the vector math.
+_TEMPLATES = {
+    **dict.fromkeys(
+        ("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"), "math.h.j2"
+    ),
+    **dict.fromkeys(("exp2", "log2", "log10", "logaddexp", "cbrt", "hypot"), "powers.h.j2"),
+    **dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "reduce_far"), "circular.h.j2"),
+    **dict.fromkeys(("sinh", "cosh", "asinh", "acosh", "atanh"), "hyperbolic.h.j2"),
+}
+MATH = frozenset(_TEMPLATES)
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
     **dict.fromkeys(
-        ("div", "sqrt", "floor", "ceil", "trunc", "round", "sin", "cos", "copysign", "atleast", "atmost"), "f"
+        ("div", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "atleast", "atmost"), "f"
     ),
     **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
     **dict.fromkeys(("shl", "shr"), "iu"),
@@ -42,7 +52,7 @@ _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
 _CALLED = "#define CALLED static __attribute__((noinline, unused))"
 _LIBM = re.compile(
-    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|sinf?|cosf?|copysignf?|INFINITY|NAN)\b"
+    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b"
 )
 
 
@@ -157,9 +167,10 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
     if function in MATH:
         if t.kind not in ("fiu" if function == "relu" else "f"):
             raise ValueError(f"{function} is not defined for {type_name}")
-        macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
-        base = function
-        gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma))
+        name, base = _TEMPLATES[function], function
+        macro = cast("Callable[..., str]", getattr(cast(Any, template(name)).module, function))
+        last = fma if name == "math.h.j2" else ELEMENTARY.get(t.bits)
+        gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), last))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)
