@@ -26,7 +26,7 @@ SAMPLES = 8
 _EXACT = frozenset((
     "negative", "abs", "relu", "maximum", "minimum", "where", "max", "argmax", "cast", "check_index", "take", "reshape",
     "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy", "item",
-    "less", "less_equal", "equal", "not_equal",
+    "less", "less_equal", "equal", "not_equal", "floor", "ceil", "trunc", "round",
 ))  # fmt: skip
 _SUMS = ("reduction", "contraction", "scatter", "control")
 

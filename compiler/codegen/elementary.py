@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Base:
     """The base of a logarithm: its factor over natural logarithms, and log 2 in it.
 
-    The product of `factor_hi` with a float whose `cut` lowest bits are 0 is exact, that of `log2_hi` with an exponent too.
+    Products of `factor_hi` with floats whose `cut` lowest bits are 0 are exact, those of `log2_hi` with exponents too.
     """
 
     cut: int
@@ -88,7 +88,13 @@ ELEMENTARY: dict[int, Elementary] = {
         exp2_min=-151.0,
         half_pi=1.5707963705062866,
         half_pi_low=-4.371138828673793e-08,
-        half_pi_parts=(1.5703125, 0.0004837512969970703, 7.549533620476723e-08, 2.5579538487363607e-12, 5.390302953474238e-15),
+        half_pi_parts=(
+            1.5703125,
+            0.0004837512969970703,
+            7.549533620476723e-08,
+            2.5579538487363607e-12,
+            5.390302953474238e-15,
+        ),
         hypot_down=1.3552527156068805e-20,
         hypot_large=4.611686018427388e+18,
         hypot_small=8.881784197001252e-16,

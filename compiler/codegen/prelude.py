@@ -27,7 +27,7 @@ _MEMORY = {
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
 # The template of every function of the vector math.
-_TEMPLATES = {
+_FILES = {
     **dict.fromkeys(
         ("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"), "math.h.j2"
     ),
@@ -35,7 +35,7 @@ _TEMPLATES = {
     **dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "reduce_far"), "circular.h.j2"),
     **dict.fromkeys(("sinh", "cosh", "asinh", "acosh", "atanh"), "hyperbolic.h.j2"),
 }
-MATH = frozenset(_TEMPLATES)
+MATH = frozenset(_FILES)
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
@@ -167,7 +167,7 @@ def _function(function: str, type_name: str, fma: bool) -> _Function:
     if function in MATH:
         if t.kind not in ("fiu" if function == "relu" else "f"):
             raise ValueError(f"{function} is not defined for {type_name}")
-        name, base = _TEMPLATES[function], function
+        name, base = _FILES[function], function
         macro = cast("Callable[..., str]", getattr(cast(Any, template(name)).module, function))
         last = fma if name == "math.h.j2" else ELEMENTARY.get(t.bits)
         gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), last))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import contraction, control, elementwise, leaves, reduction, structural
+from . import contraction, control, elementary, elementwise, leaves, reduction, structural
 from .node import OPS, Op
 
-__all__ = ["OPS", "Op", "contraction", "control", "elementwise", "leaves", "reduction", "structural"]
+__all__ = ["OPS", "Op", "contraction", "control", "elementary", "elementwise", "leaves", "reduction", "structural"]

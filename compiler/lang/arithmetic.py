@@ -25,7 +25,7 @@ def _numbers(name: str, operands: Sequence[Any]) -> DType:
     return INT64 if dtype == BOOL else dtype
 
 
-def _floats(name: str, operands: Sequence[Any]) -> DType:
+def floats(name: str, operands: Sequence[Any]) -> DType:
     dtype = common_dtype(operands)
     return dtype if dtypes.is_float(dtype) else FLOAT32
 
@@ -49,7 +49,7 @@ def multiply(x: Any, y: Any) -> Array:
 
 def divide(x: Any, y: Any) -> Array:
     """x / y; of integers in float32."""
-    return _arithmetic("divide", _floats, x, y)
+    return _arithmetic("divide", floats, x, y)
 
 
 def maximum(x: Any, y: Any) -> Array:
@@ -96,7 +96,7 @@ def pow(x: Any, y: Any) -> Array:
             return sqrt(x)
         if y == -1 and dtypes.is_float(x.dtype):
             return reciprocal(x)
-    return _arithmetic("power", _floats, x, y)
+    return _arithmetic("power", floats, x, y)
 
 
 def _repeated(x: Array, exponent: int) -> Array:
@@ -179,7 +179,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     return apply("where", spread("where", nodes, operands), of=operands)
 
 
-def _unary(op: str, x: Any, dtype_of: Any = _floats) -> Array:
+def _unary(op: str, x: Any, dtype_of: Any = floats) -> Array:
     (operand,) = operands_of(x)
     return apply(op, align(op, (operand,), dtype_of(op, (operand,))), of=(operand,))
 
@@ -256,22 +256,29 @@ def sign(x: Any) -> Array:
     return where(greater(v, 0), as_array(1, dtype), where(less(v, 0), -as_array(1, dtype), v))
 
 
-def floor(x: object) -> Array:
+def _rounding(op: str, x: Any) -> Array:
+    (x,) = operands_of(x)
+    return _unary(op, x) if dtypes.is_float(common_dtype((x,))) else as_array(x)
+
+
+def floor(x: Any) -> Array:
     """The greatest integer not above x, in the dtype of x; derivative 0."""
-    x = as_array(x)
-    if not dtypes.is_float(x.dtype):
-        return x
-    # Through int64, which is exact where a float still has fractions; beyond that, x is an integer already.
-    v = stop_gradient(x)
-    whole = astype(astype(v, INT64), x.dtype)
-    whole = where(less(v, whole), subtract(whole, 1), whole)
-    fractional = logical_and(less(abs(v), 2.0**53), not_equal(v, whole))
-    return where(fractional, whole, v)
+    return _rounding("floor", x)
 
 
 def ceil(x: Any) -> Array:
     """The least integer not below x, in the dtype of x; derivative 0."""
-    return negative(floor(negative(x))) if dtypes.is_float(as_array(x).dtype) else as_array(x)
+    return _rounding("ceil", x)
+
+
+def trunc(x: Any) -> Array:
+    """The integer next to x towards 0, in the dtype of x; derivative 0."""
+    return _rounding("trunc", x)
+
+
+def round(x: Any) -> Array:
+    """The integer next to x, the even one of two, in the dtype of x; derivative 0."""
+    return _rounding("round", x)
 
 
 def isnan(x: Any) -> Array:

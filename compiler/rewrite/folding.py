@@ -17,6 +17,7 @@ _LARGEST = 1024
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
+    *("floor", "ceil", "trunc", "round"),
 )
 _STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
 
