@@ -46,7 +46,7 @@ def _passes(program: Program, target: Target, options: Options, split: bool) -> 
     with _timed(seconds, "verify"):
         verify_program(program)  # graph → the same graph, or an error that names the node
     with _timed(seconds, "rewrite"):
-        optimized, firings = rewrite(program, disabled=options.disabled)  # graph → smaller graph
+        optimized, firings = rewrite(program, disabled=options.disabled, fused=target.fma)  # graph → smaller graph
     if verify:
         verify_program(optimized)
     with _timed(seconds, "lower"):

@@ -174,7 +174,8 @@ class Cache:
 
     @contextmanager
     def workdir(self) -> Iterator[Path]:
-        """A private scratch folder on the cache's file system, removed afterwards."""
+        """A private scratch folder on the cache's file system, removed afterwards; old ones of dead processes too."""
+        self.sweep()
         path = Path(tempfile.mkdtemp(dir=self._folder("tmp"), prefix="work-"))
         try:
             yield path

@@ -21,6 +21,7 @@ class Constants:
     ln2_lo: float
     exp_max: float
     exp_min: float
+    sigmoid_max: float
     expm1_min: float
     tiny: float
     two_thirds: float
@@ -73,6 +74,7 @@ CONSTANTS: dict[int, Constants] = {
         ln2_lo=1.428606765330187e-06,
         exp_max=89.0,
         exp_min=-104.0,
+        sigmoid_max=20.0,
         expm1_min=-18.0,
         tiny=9.313225746154785e-10,
         two_thirds=0.6666666865348816,
@@ -107,6 +109,7 @@ CONSTANTS: dict[int, Constants] = {
         ln2_lo=5.497923018708371e-14,
         exp_max=710.0,
         exp_min=-746.0,
+        sigmoid_max=40.0,
         expm1_min=-38.0,
         tiny=8.673617379884035e-19,
         two_thirds=0.6666666666666666,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import sites
+from . import dtypes, sites
 from .dtypes import DType
 from .sites import Site
 from .sizes import Shape
@@ -202,7 +202,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
 
 def type_text(shape: Shape, dtype: DType) -> str:
     """`float32[batch, 784]`."""
-    return f"{dtype}[{', '.join(map(str, shape))}]"
+    return f"{dtypes.NAMES.get(dtype, dtype)}[{', '.join(map(str, shape))}]"
 
 
 def describe(node: Node) -> str:
@@ -228,16 +228,18 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
     """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        stack.append((node, True))
-        if stop is None or not stop(node):
-            stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            seen.add(node)
+            if not node.inputs or (stop is not None and stop(node)):
+                order.append(node)
+                continue
+            stack += (node, None)
+            for operand in reversed(node.inputs):
+                if operand not in seen:
+                    stack.append(operand)
     return order

@@ -26,7 +26,7 @@ class Layout:
     scratch_stride: Extent = 0
     arena: Extent = 0
     total: Extent = 0
-    unshared: int = 0  # bytes that buffers of known size would take without sharing
+    unshared: Extent = 0  # bytes that buffers would take without sharing
 
 
 def nbytes(buf: Buf) -> Extent:
@@ -53,18 +53,14 @@ def scratch_bytes(kernel: Kernel) -> Extent:
 
 
 def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
-    """Places buffers by lifetimes. Those of run-time size follow, one after another."""
+    """Places buffers by lifetimes. Those of run-time size follow; among them only equal sizes can share a place."""
     layout = Layout()
     kernels: list[Kernel] = []
     _lifetimes(steps, 0, layout.lifetimes, kernels)
     fixed = [(b, nbytes(b)) for b in layout.lifetimes if isinstance(nbytes(b), int)]
     place = _first_fit if len(fixed) <= SEARCHED else _linear
-    arena = place([(b, aligned(n)) for b, n in fixed], layout)  # type: ignore[misc]
-    end: Extent = arena
-    for buf in layout.lifetimes:
-        if buf not in layout.offsets:
-            layout.offsets[buf] = end
-            end = sizes.add(end, aligned(nbytes(buf)))
+    end: Extent = place([(b, aligned(n)) for b, n in fixed], layout)  # type: ignore[misc]
+    end = _linear([(b, aligned(nbytes(b))) for b in layout.lifetimes if b not in layout.offsets], layout, end)
     layout.arena = end
     strides = [scratch_bytes(k) for k in kernels if not on_stack(k)]
     constant = [s for s in strides if isinstance(s, int)]
@@ -83,7 +79,7 @@ def _first_fit(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
     placed: list[tuple[int, int, Buf]] = []
     arena = 0
     for buf, size in sorted(sized, key=lambda item: -item[1]):
-        layout.unshared += size
+        layout.unshared = sizes.add(layout.unshared, size)
         first, last = layout.lifetimes[buf]
         at = 0
         for start, end, other in placed:
@@ -96,28 +92,26 @@ def _first_fit(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
     return arena
 
 
-def _linear(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
+def _linear(sized: Sequence[tuple[Buf, Extent]], layout: Layout, arena: Extent = 0) -> Extent:
     """In the order of first use, each buffer where one of its size has ended, else at the end: packs a little worse
     than first fit, in time linear in the number of buffers."""
     lifetimes = layout.lifetimes
-    free: dict[int, list[int]] = {}
-    ends: dict[int, list[tuple[Buf, int]]] = {}
-    clock = arena = 0
+    free: dict[Extent, list[Extent]] = {}
+    ends: dict[int, list[tuple[Buf, Extent]]] = {}
+    clock = 0
     for buf, size in sorted(sized, key=lambda item: lifetimes[item[0]][0]):
-        layout.unshared += size
+        layout.unshared = sizes.add(layout.unshared, size)
         first, last = lifetimes[buf]
         for now in range(clock, first):
             for other, n in ends.pop(now, ()):
-                place = layout.offsets[other]
-                assert isinstance(place, int)
-                free.setdefault(n, []).append(place)
+                free.setdefault(n, []).append(layout.offsets[other])
         clock = first
         spare = free.get(size)
         if spare:
             layout.offsets[buf] = spare.pop()
         else:
             layout.offsets[buf] = arena
-            arena += size
+            arena = sizes.add(arena, size)
         ends.setdefault(last, []).append((buf, size))
     return arena
 

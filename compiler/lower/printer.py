@@ -26,7 +26,7 @@ from .ir import (
     operands,
 )
 from .lowering import Module
-from .memory import nbytes
+from .memory import aligned, nbytes
 
 _LONG = 72
 
@@ -141,10 +141,12 @@ def memory_text(module: Module) -> str:
     rows = [("buffer", "type", "bytes", "offset", "kernels")]
     for buf in [*module.inputs, *module.variables, *module.outputs]:
         rows.append((buf.name, f"{buf.dtype}[{', '.join(map(str, buf.shape))}]", str(nbytes(buf)), "argument", ""))
+    ends = {sizes.add(at, aligned(nbytes(buf))): buf.name for buf, at in layout.offsets.items()}
     for buf, offset in layout.offsets.items():
         first, last = layout.lifetimes[buf]
         kind = f"{buf.dtype}[{', '.join(map(str, buf.shape))}]"
-        rows.append((buf.name, kind, str(nbytes(buf)), str(offset), f"{first}..{last}"))
+        place = str(offset) if isinstance(offset, int) else f"after {ends[offset]}"
+        rows.append((buf.name, kind, str(nbytes(buf)), place, f"{first}..{last}"))
     widths = [max(len(r[k]) for r in rows) for k in range(5)]
     lines = ["  ".join(
         r[k].rjust(widths[k]) if k in (2, 3) else r[k].ljust(widths[k]) for k in range(5)).rstrip() for r in rows]

@@ -14,6 +14,13 @@ def _is_product(x: Node, uses: Uses) -> bool:
     return x.op.name == "multiply" and dtypes.is_float(x.dtype) and uses.once(x)
 
 
+def _is_absorbed(x: Node, uses: Uses) -> bool:
+    """A product of floats, a factor of which all of its users could take over."""
+    if x.op.name != "multiply" or not dtypes.is_float(x.dtype):
+        return False
+    return uses.once(x) or uses.only(x, ("multiply", "sum"))
+
+
 def _fma(node: Node, uses: Uses) -> Node | None:
     """a·b + c, a·b − c, c − a·b with one rounding, where nothing else needs the product."""
     x, y = node.inputs
@@ -73,10 +80,18 @@ def _rsqrt(node: Node, uses: Uses) -> Node | None:
     return make("rsqrt", y.inputs) if is_number(x, 1.0) and y.op.name == "sqrt" and uses.once(y) else None
 
 
+def _minus_square(node: Node, uses: Uses) -> Node | None:
+    """y · (1 − y) → fma(−y, y, y), which is y − y² rounded once; with a rounded y² it would be lost near 1."""
+    for y, rest in (node.inputs, node.inputs[::-1]):
+        if rest.op.name == "subtract" and is_number(rest.inputs[0], 1.0) and rest.inputs[1] is y and uses.once(rest):
+            return make("fma", (b.neg(y), y, y))
+    return None
+
+
 def _sum_of_scaled(node: Node, uses: Uses) -> Node | None:
     """Σ x·c → c · Σ x, where c does not vary along the summed axes."""
     (x,), axes = node.inputs, node["axes"]
-    if not _is_product(x, uses):
+    if not _is_absorbed(x, uses):
         return None
     for factor, other in (x.inputs[::-1], x.inputs):
         if factor.op.name != "broadcast":
@@ -103,12 +118,14 @@ def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
 
 
 def _constant_outward(node: Node, uses: Uses) -> Node | None:
-    """(x · c) · y → (x · y) · c, so that numbers meet."""
+    """(x · c) · y → (x · y) · c, so that numbers meet; a number in several products leaves them all."""
     x, y = node.inputs
     if b.constant_value(y) is not None:
         return None
     for product, other in ((x, y), (y, x)):
-        if _is_product(product, uses) and b.constant_value(product.inputs[1]) is not None and product is not other:
+        if product is other or not _is_absorbed(product, uses):
+            continue
+        if b.constant_value(product.inputs[1]) is not None:
             return b.mul(b.mul(product.inputs[0], other), product.inputs[1])  # type: ignore[no-any-return]
     return None
 
@@ -126,10 +143,11 @@ RULES = (
     Rule("plus-zero", "rounding", ("add",), _plus_zero),
     Rule("small-power", "rounding", ("power",), _power),
     Rule("added-twice", "rounding", ("add",), _added_twice),
+    Rule("minus-square", "rounding", ("multiply",), _minus_square, fused=True),
     Rule("constant-outward", "rounding", ("multiply",), _constant_outward),
     Rule("scaled-twice", "rounding", ("multiply",), _scaled_twice),
     Rule("rsqrt", "rounding", ("divide",), _rsqrt),
     Rule("sum-of-scaled", "rounding", ("sum",), _sum_of_scaled),
-    Rule("fma", "rounding", ("add", "subtract"), _fma, late=True),
+    Rule("fma", "rounding", ("add", "subtract"), _fma, phase=2),
     Rule("log-sigmoid", "stability", ("log",), _log_sigmoid),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, contractions, folding, reductions, rounding, views
+from . import arithmetic, contractions, factoring, folding, reductions, rounding, views
 from .engine import CLASSES, Rule, apply_rules
 
 RULES: tuple[Rule, ...] = (
@@ -15,16 +15,17 @@ RULES: tuple[Rule, ...] = (
     *reductions.RULES,
     *contractions.RULES,
     *rounding.RULES,
+    *factoring.RULES,
 )
 
 
 def rewrite(
-    program: Program, classes: Collection[str] = CLASSES, disabled: Collection[str] = ()
+    program: Program, classes: Collection[str] = CLASSES, disabled: Collection[str] = (), fused: bool = True
 ) -> tuple[Program, dict[str, int]]:
     """Applies every rule of the given classes that is not disabled by name.
 
     Gives the program (the same object when nothing changed) and how often each rule fired. Differentiation comes
-    before: some rules remove what only matters to it.
+    before: some rules remove what only matters to it. `fused` tells whether the target rounds an fma once.
     """
     known = {rule.name for rule in RULES}
     for name in disabled:
@@ -33,4 +34,5 @@ def rewrite(
     for name in classes:
         if name not in CLASSES:
             raise ValueError(f"there is no class {name!r} of rewrite rules; the classes are {', '.join(CLASSES)}")
-    return apply_rules(program, [r for r in RULES if r.cls in classes and r.name not in disabled])
+    rules = [r for r in RULES if r.cls in classes and r.name not in disabled and (fused or not r.fused)]
+    return apply_rules(program, rules)

@@ -157,6 +157,11 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     "small-power": [(b.power(X, 2.0), b.mul(X, X)), (b.power(X, 1.0), X), (b.power(X, -1.0), b.div(1.0, X))],
     "added-twice": [(b.add(b.add(Y, X), X), b.add(Y, b.mul(X, 2.0)))],
     "constant-outward": [(b.mul(b.mul(X, 3.0), Y), b.mul(b.mul(X, Y), 3.0))],
+    "minus-square": [(b.mul(X, b.sub(1.0, X)), make("fma", (b.neg(X), X, X)))],
+    "common-factor": [
+        (b.add(b.mul(b.mul(X, Y), Z), b.mul(X, Z)), b.mul(b.add(Z, b.mul(Y, Z)), X)),
+        (b.add(b.mul(b.mul(X, Y), Z), b.mul(b.mul(X, b.exp(Y)), Z)), b.mul(b.mul(b.add(Y, b.exp(Y)), Z), X)),
+    ],
     "scaled-twice": [(b.mul(b.mul(X, 3.0), 0.5), b.mul(X, 1.5))],
     "rsqrt": [(b.div(1.0, un("sqrt", X)), un("rsqrt", X))],
     "sum-of-scaled": [(b.sum(b.mul(X, 3.0), (0,)), b.mul(b.sum(X, (0,)), 3.0))],
