@@ -28,6 +28,7 @@ _EXACT = frozenset((
     "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy", "item",
     "less", "less_equal", "equal", "not_equal", "argsort", "running_argmax", "searchsorted",
     "scatter_max",
+    "floor", "ceil", "trunc", "round",
 ))  # fmt: skip
 _SUMS = ("reduction", "contraction", "scatter", "sequence", "control")
 

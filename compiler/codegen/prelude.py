@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from ..artifact import Target
 from .coefficients import CONSTANTS, POLYNOMIALS
+from .elementary import ELEMENTARY
 from .env import template
 from .special_coefficients import SPECIAL, polygamma
 
@@ -26,10 +27,17 @@ _MEMORY = {
     "u32": "uint32_t", "u64": "uint64_t", "m32": "int32_t", "m64": "int64_t",
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
-MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
-# The files of functions that are macros of their own, each written once for every path.
+# The template of every function of the vector math, and of large ones beside it, each written once for every path.
 _FILES = {
-    **dict.fromkeys(MATH, "math.h.j2"),
+    **dict.fromkeys(
+        ("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"), "math.h.j2"
+    ),
+    **dict.fromkeys(("exp2", "log2", "log10", "logaddexp", "cbrt", "hypot"), "powers.h.j2"),
+    **dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "reduce_far"), "circular.h.j2"),
+    **dict.fromkeys(("sinh", "cosh", "asinh", "acosh", "atanh"), "hyperbolic.h.j2"),
+}
+MATH = frozenset(_FILES)
+_FILES |= {
     **dict.fromkeys(("erfc", "lgamma", "digamma", "polygamma"), "special.h.j2"),
     "philox": "random.h.j2",
 }
@@ -40,7 +48,7 @@ _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
     **dict.fromkeys(
-        ("div", "sqrt", "floor", "ceil", "trunc", "round", "sin", "cos", "copysign", "atleast", "atmost"), "f"
+        ("div", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "atleast", "atmost"), "f"
     ),
     **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
     **dict.fromkeys(("shl", "shr"), "iu"),
@@ -56,7 +64,7 @@ _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
 _CALLED = "#define CALLED static __attribute__((noinline, unused))"
 _LIBM = re.compile(
-    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|sinf?|cosf?|copysignf?|INFINITY|NAN)\b"
+    r"\b(?:fmaf?|fabsf?|sqrtf?|floorf?|ceilf?|truncf?|rintf?|fmodf?|copysignf?|INFINITY|NAN)\b"
 )
 
 
@@ -182,8 +190,12 @@ def _written(macro: str, function: str, t: Lane, fma: bool) -> str:
     write = cast("Callable[..., str]", getattr(cast(Any, template(_FILES[macro])).module, macro))
     if macro == "polygamma":
         return str(write(t, polygamma(int(function.removeprefix(macro))), SPECIAL[64]))
-    more = (SPECIAL.get(t.bits),) if _FILES[macro] == "special.h.j2" else ()
-    return str(write(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma, *more))
+    file, given = _FILES[macro], (t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits))
+    if file in ("math.h.j2", "random.h.j2"):
+        return str(write(*given, fma))
+    if file == "special.h.j2":
+        return str(write(*given, fma, SPECIAL.get(t.bits)))
+    return str(write(*given, ELEMENTARY.get(t.bits)))
 
 
 @lru_cache(maxsize=4096)

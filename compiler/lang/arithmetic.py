@@ -255,22 +255,29 @@ def sign(x: Any) -> Array:
     return where(greater(v, 0), as_array(1, dtype), where(less(v, 0), -as_array(1, dtype), v))
 
 
-def floor(x: object) -> Array:
+def _rounding(op: str, x: Any) -> Array:
+    (x,) = operands_of(x)
+    return _unary(op, x) if dtypes.is_float(common_dtype((x,))) else as_array(x)
+
+
+def floor(x: Any) -> Array:
     """The greatest integer not above x, in the dtype of x; derivative 0."""
-    x = as_array(x)
-    if not dtypes.is_float(x.dtype):
-        return x
-    # Through int64, which is exact where a float still has fractions; beyond that, x is an integer already.
-    v = stop_gradient(x)
-    whole = astype(astype(v, INT64), x.dtype)
-    whole = where(less(v, whole), subtract(whole, 1), whole)
-    fractional = logical_and(less(abs(v), 2.0**53), not_equal(v, whole))
-    return where(fractional, whole, v)
+    return _rounding("floor", x)
 
 
 def ceil(x: Any) -> Array:
     """The least integer not below x, in the dtype of x; derivative 0."""
-    return negative(floor(negative(x))) if dtypes.is_float(as_array(x).dtype) else as_array(x)
+    return _rounding("ceil", x)
+
+
+def trunc(x: Any) -> Array:
+    """The integer next to x towards 0, in the dtype of x; derivative 0."""
+    return _rounding("trunc", x)
+
+
+def round(x: Any) -> Array:
+    """The integer next to x, the even one of two, in the dtype of x; derivative 0."""
+    return _rounding("round", x)
 
 
 def isnan(x: Any) -> Array:

@@ -20,6 +20,7 @@ _ELEMENTWISE = (
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
     *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"),
     "philox",
+    *("floor", "ceil", "trunc", "round"),
 )
 _STRUCTURAL = ("reshape", "permute", "slice", "diagonal", "pad", "concat")
 

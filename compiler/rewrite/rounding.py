@@ -108,12 +108,12 @@ def _sum_of_scaled(node: Node, uses: Uses) -> Node | None:
 
 
 def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
-    """log(sigmoid(x)) → min(x, 0) − log(1 + exp(−|x|)), finite for every finite x."""
+    """log(sigmoid(x)) → min(x, 0) − log1p(exp(−|x|)), finite for every finite x."""
     (y,) = node.inputs
     if y.op.name != "sigmoid":
         return None
     (x,) = y.inputs
-    tail = b.log(b.add(b.exp(b.neg(make("abs", (x,)))), 1.0))
+    tail = make("log1p", (b.exp(b.neg(make("abs", (x,)))),))
     return b.sub(make("minimum", (x, b.zeros_like(x))), tail)  # type: ignore[no-any-return]
 
 

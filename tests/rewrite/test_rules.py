@@ -176,7 +176,7 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     "log-sigmoid": [
         (b.log(un("sigmoid", X)),
          b.sub(make("minimum", (X, b.full(0.0, (12,), FLOAT32))),
-               b.log(b.add(b.exp(b.neg(un("abs", X))), 1.0)))),
+               un("log1p", b.exp(b.neg(un("abs", X)))))),
     ],
 }  # fmt: skip
 
