@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import GradientError, ShapeError
+from ..errors import ShapeError
 from .node import Node, Op, describe, make, operand_lines, register
 
 
@@ -81,10 +81,6 @@ def _scan_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
     return run_scan(node, arrays)
 
 
-def _scan_vjp(node: Node, g: Node) -> Sequence[Node | None]:
-    raise GradientError("the adjoint of scan is not built yet; differentiate an unrolled loop instead")
-
-
 # inputs: initial carries, sequences (scanned along axis 0), closed-over arrays; body parameters in the same order;
 # body outputs: next carries, then one element of every stacked output.
 SCAN = register(
@@ -95,7 +91,6 @@ SCAN = register(
         _scan_infer,
         attrs=("body", "n_carry", "n_xs", "length", "reverse"),
         evaluate=_scan_evaluate,
-        vjp=_scan_vjp,
     )
 )
 
@@ -112,7 +107,6 @@ register(
         _item_infer,
         attrs=("number",),
         evaluate=lambda node, arrays, shape: arrays[0][node["number"]],
-        vjp=lambda node, g: _scan_vjp(node, g),
     )
 )
 
