@@ -404,9 +404,9 @@ class Scope:
                 leaves[param] = current
                 inner_outputs[separated[k]] = following
                 last = self.buffer(results[k]) if k in results else current
-                carries.append((self.buffer(operand), current, following, last))
+                carries.append((self._addressed(operand), current, following, last))
             elif k < n_carry + n_xs:
-                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self.buffer(operand))
+                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self._addressed(operand))
                 leaves[param] = view
                 views.append(view)
             else:
@@ -423,6 +423,15 @@ class Scope:
         inner = Scope(self.shared, leaves, inner_outputs, {}, False)
         steps = inner.run(separated)
         self.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
+
+    def _addressed(self, node: Node) -> Buf:
+        """The buffer of a node, which the entry function has a pointer to; constants are known to kernels alone."""
+        buf = self.buffer(node)
+        if buf.storage != "constant":
+            return buf
+        home = Buf(self.shared.unique("initial"), buf.dtype, buf.shape, "arena")
+        self._add(_copy_kernel(buf, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+        return home
 
     def _items(self, node: Node) -> list[Node]:
         return [s.node for s in self.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
