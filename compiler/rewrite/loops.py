@@ -1,0 +1,134 @@
+"""Loops that compute the same are one; what nothing reads is no result of a loop.
+
+Differentiation makes loops that do again what a loop of the user does, and leave more behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..graph import sites
+from ..graph.control import Body, bodies, item
+from ..graph.node import Node, make, toposort
+from ..graph.program import Program
+from ..graph.substitute import substitute
+
+
+def tidy_loops(program: Program) -> tuple[Program, int]:
+    """The program with equal loops merged and unread results gone (the same object if nothing was), and how many."""
+    roots = list(program.roots)
+    count = [0]
+    new = _tidy(roots, count)
+    values = {old: n for old, n in zip(roots, new, strict=True) if n is not old}
+    return (program.replaced(values), count[0]) if values else (program, 0)
+
+
+def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
+    """Inner loops first; recursion follows the nesting of loops, not the graph."""
+    changes = {}
+    for node in _scans(roots):
+        inner = [Body(body.params, _tidy(body.outputs, count)) for body in bodies(node)]
+        if tuple(inner) != bodies(node):
+            with sites.at(node.sites, node.stems_from):
+                changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
+    roots = _exchanged(roots, changes)
+    for step in (_merged, _pruned):
+        changes = step(roots)
+        count[0] += len(changes)
+        roots = _exchanged(roots, changes)
+    return list(roots)
+
+
+def _scans(roots: Sequence[Node]) -> list[Node]:
+    return [n for n in toposort(roots) if n.op.name == "scan"]
+
+
+def _exchanged(roots: Sequence[Node], changes: dict[Node, Node]) -> list[Node]:
+    """Nodes for others, to a fixed point: what replaces a node may itself stand on one that is replaced."""
+    new = list(roots)
+    while changes:
+        before, new = new, substitute(new, changes)
+        if before == new:
+            break
+    return new
+
+
+def _merged(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Results of loops for equal results of loops that do more."""
+    groups: dict[tuple[object, bool], list[Node]] = {}
+    order = toposort(roots)
+    for node in order:
+        if node.op.name == "scan":
+            groups.setdefault((node["length"], node["reverse"]), []).append(node)
+    homes: dict[Node, tuple[Node, dict[int, int]]] = {}
+    for group in groups.values():
+        group.sort(key=lambda n: -len(n["body"].outputs))
+        for k, small in enumerate(group):
+            for big in group[:k]:
+                if big not in homes and (places := _places(small, big)) is not None and small not in toposort([big]):
+                    homes[small] = (big, places)
+                    break
+    changes = {}
+    for node in order:
+        if node.op.name == "item" and node.inputs[0] in homes:
+            home, places = homes[node.inputs[0]]
+            with sites.at(node.sites, node.stems_from):
+                changes[node] = item(home, places[node["number"]])
+    return changes
+
+
+def _places(small: Node, big: Node) -> dict[int, int] | None:
+    """Where a loop has the results of another one that it contains; None if it does not contain it."""
+    mine, theirs = small["body"], big["body"]
+    at = {param: k for k, param in enumerate(theirs.params)}
+    places = {}
+    for k, (param, operand) in enumerate(zip(mine.params, small.inputs, strict=True)):
+        j = at.get(param)
+        if j is None or big.inputs[j] is not operand or _role(big, j) != _role(small, k):
+            return None
+        if k < small["n_carry"]:
+            if theirs.outputs[j] is not mine.outputs[k]:
+                return None
+            places[k] = j
+    ys = {y: k for k, y in enumerate(theirs.outputs) if k >= big["n_carry"]}
+    for k in range(small["n_carry"], len(mine.outputs)):
+        if mine.outputs[k] not in ys:
+            return None
+        places[k] = ys[mine.outputs[k]]
+    return places
+
+
+def _role(node: Node, k: int) -> int:
+    return (k >= node["n_carry"]) + (k >= node["n_carry"] + node["n_xs"])
+
+
+def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Loops without the results and carries that nothing reads."""
+    read: dict[Node, dict[int, Node]] = {}
+    for node in toposort(roots):
+        if node.op.name == "item" and node.inputs[0].op.name == "scan":
+            read.setdefault(node.inputs[0], {})[node["number"]] = node
+    changes = {}
+    for node, items in read.items():
+        body, n = node["body"], node["n_carry"]
+        kept = set(items)
+        while True:
+            below = set(toposort([body.outputs[k] for k in sorted(kept)]))
+            late = {k for k in range(n) if body.params[k] in below} - kept
+            if not late:
+                break
+            kept |= late
+        used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
+        if len(kept) == len(body.outputs) and len(used) == len(body.params):
+            continue
+        order = sorted(kept)
+        smaller = Body([body.params[k] for k in used], [body.outputs[k] for k in order])
+        counts = [sum(_role(node, k) == role for k in used) for role in (0, 1)]
+        with sites.at(node.sites, node.stems_from):
+            loop = make(
+                node.op, [node.inputs[k] for k in used], smaller, *counts, node["length"], node["reverse"]
+            )
+        for k, old in items.items():
+            with sites.at(old.sites, old.stems_from):
+                changes[old] = item(loop, order.index(k))
+    return changes
