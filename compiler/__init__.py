@@ -64,8 +64,10 @@ from .lang.arithmetic import (
     where,
 )
 from .lang.array import Array
+from .lang.batching import vmap
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.derivatives import hessian, hvp, jacobian, jvp
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
@@ -177,6 +179,8 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hessian",
+    "hvp",
     "inf",
     "input",
     "int32",
@@ -184,6 +188,8 @@ __all__ = [
     "is_grad_enabled",
     "isfinite",
     "isnan",
+    "jacobian",
+    "jvp",
     "leaky_relu",
     "less",
     "less_equal",
@@ -256,6 +262,7 @@ __all__ = [
     "vecdot",
     "vector_norm",
     "vjp",
+    "vmap",
     "where",
     "zeros",
     "zeros_like",
