@@ -71,6 +71,7 @@ from .lang.derivatives import hessian, hvp, jacobian, jvp
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
+from .lang.loops import cond, fori_loop, while_loop
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
 from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
 from .lang.shaping import (
@@ -158,6 +159,7 @@ __all__ = [
     "clip",
     "compile",
     "concat",
+    "cond",
     "constant",
     "cos",
     "divide",
@@ -172,6 +174,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fori_loop",
     "full",
     "full_like",
     "function",
@@ -264,6 +267,7 @@ __all__ = [
     "vjp",
     "vmap",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

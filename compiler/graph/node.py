@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,7 +225,11 @@ def operand_lines(names: Sequence[str], nodes: Sequence[Node]) -> str:
     return "".join(f"\n  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows)
 
 
-def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
+def toposort(
+    roots: Iterable[Node],
+    stop: Callable[[Node], bool] | None = None,
+    operands: Callable[[Node], Sequence[Node]] = attrgetter("inputs"),
+) -> list[Node]:
     """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
     order: list[Node] = []
     seen: set[Node] = set()
@@ -239,5 +244,5 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
         seen.add(node)
         stack.append((node, True))
         if stop is None or not stop(node):
-            stack.extend((i, False) for i in reversed(node.inputs) if i not in seen)
+            stack.extend((i, False) for i in reversed(operands(node)) if i not in seen)
     return order

@@ -1,4 +1,4 @@
-"""Loops in the graph: bodies are traced once with placeholders, what they close over becomes an operand."""
+"""Tracing of bodies: once, with placeholders; what a body closes over becomes an operand. And `scan`."""
 
 from __future__ import annotations
 
@@ -29,19 +29,46 @@ class Trace:
         self.label, self.depth, self.is_open = label, depth, True
 
 
+class Bodies:
+    """Bodies of one loop or branch, traced with the same placeholders."""
+
+    def __init__(self, label: str, types: Sequence[tuple[Shape, DType]]) -> None:
+        self.trace = Trace(label, len(_open.traces))
+        self.params = self._placeholders(types, 0)
+
+    def _placeholders(self, types: Sequence[tuple[Shape, DType]], first: int) -> list[Array]:
+        return [
+            Array(make("param", (), self.trace.depth, first + k, shape, dtype), scope=self.trace)
+            for k, (shape, dtype) in enumerate(types)
+        ]
+
+    def call(self, fn: Callable[..., Any], *args: Any) -> Any:
+        self.trace.is_open = True
+        _open.traces.append(self.trace)
+        try:
+            return fn(*args)
+        finally:
+            _open.traces.pop()
+            self.trace.is_open = False
+
+    def closed(self, *outputs: Sequence[Array]) -> tuple[list[Body], list[Array]]:
+        """A body for each list of outputs, and what they need from outside."""
+        nodes = [[o.node for o in group] for group in outputs]
+        flat = [n for group in nodes for n in group]
+        params = [p.node for p in self.params]
+        outer = _closed_over(flat, params)
+        extra = [p.node for p in self._placeholders([(n.shape, n.dtype) for n in outer], len(params))]
+        values = dict(zip(outer, extra, strict=True))
+        bodies = [Body([*params, *extra], substitute(group, values)) for group in nodes]
+        return bodies, [Array(n, scope=_scope_of(n)) for n in outer]
+
+
 class _Open(threading.local):
     def __init__(self) -> None:
         self.traces: list[Trace] = []
 
 
 _open = _Open()
-
-
-def _placeholders(trace: Trace, types: Sequence[tuple[Shape, DType]], first: int = 0) -> list[Array]:
-    return [
-        Array(make("param", (), trace.depth, first + k, shape, dtype), scope=trace)
-        for k, (shape, dtype) in enumerate(types)
-    ]
 
 
 def _closed_over(outputs: Sequence[Node], params: Sequence[Node]) -> list[Node]:
@@ -73,28 +100,12 @@ def scan(
     a run-time extent. A carry keeps its shape and dtype; one that starts as a Python number takes the body's dtype.
     Raises ShapeError or DTypeError that name the leaf, GraphError where a placeholder leaks.
     """
-    init_leaves, init_structure = flatten(init)
     xs_leaves, xs_structure = flatten(xs) if xs is not None else ([], None)
     sequences = [as_array(x) for x in xs_leaves]
     count = _length(sequences, length)
-    starts = [x if isinstance(x, Array) else x if weak_kind(x) is not None else as_array(x) for x in init_leaves]
-    dtypes = [common_dtype((x,)) for x in starts]
-    for _ in range(3):
-        traced = _trace(body, starts, dtypes, init_structure, sequences, xs_structure)
-        if traced.carry_dtypes == dtypes:
-            break
-        for k, (want, got) in enumerate(zip(dtypes, traced.carry_dtypes, strict=True)):
-            if want != got and weak_kind(starts[k]) is None:
-                text = f"scan: carry {k} goes in as {want} and comes out of the body as {got}"
-                raise complain(DTypeError, text, starts[k])
-        dtypes = traced.carry_dtypes
-    else:
-        raise complain(DTypeError, "scan: the dtype of a carry changes with every trace; fix it by ad.constant")
-    handles = [as_array(x, d) for x, d in zip(starts, dtypes, strict=True)]
-    for k, (x, out) in enumerate(zip(handles, traced.body.outputs, strict=False)):
-        if x.shape != out.shape:
-            texts = f"{type_text(x.shape, x.dtype)} and comes out of the body as {type_text(out.shape, out.dtype)}"
-            raise complain(ShapeError, f"scan: carry {k} goes in as {texts}", x)
+    handles, init_structure, traced = settled(
+        "scan", init, lambda starts, dtypes, of: _trace(body, starts, dtypes, of, sequences, xs_structure)
+    )
     operands = [*handles, *sequences, *traced.closed]
     node = make(
         "scan", [o.node for o in operands], traced.body, len(handles), len(sequences), count, reverse
@@ -102,11 +113,6 @@ def scan(
     results = [wrap(item(node, k), operands) for k in range(len(traced.body.outputs))]
     carry = unflatten(init_structure, results[: len(handles)])
     return carry, None if traced.y_structure is None else unflatten(traced.y_structure, results[len(handles) :])
-
-
-class _Traced:
-    def __init__(self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure) -> None:
-        self.body, self.closed, self.carry_dtypes, self.y_structure = body, closed, carry_dtypes, y_structure
 
 
 def _scope_of(node: Node) -> Trace | None:
@@ -132,6 +138,11 @@ def _length(sequences: Sequence[Array], length: Extent | str | None) -> Extent:
     return count
 
 
+class _Traced:
+    def __init__(self, body: Body, closed: list[Array], carry_dtypes: list[DType], y_structure: Structure) -> None:
+        self.body, self.closed, self.carry_dtypes, self.y_structure = body, closed, carry_dtypes, y_structure
+
+
 def _trace(
     body: Callable[[Any, Any], Any],
     starts: Sequence[Any],
@@ -140,31 +151,55 @@ def _trace(
     sequences: Sequence[Array],
     xs_structure: Structure,
 ) -> _Traced:
-    trace = Trace(f"scan over {getattr(body, '__name__', 'its body')}", len(_open.traces))
-    shapes = [x.shape if isinstance(x, Array) else () for x in starts]
-    carry = _placeholders(trace, list(zip(shapes, dtypes, strict=True)))
-    elements = _placeholders(trace, [(x.shape[1:], x.dtype) for x in sequences], len(carry))
-    _open.traces.append(trace)
-    try:
-        result = body(
-            unflatten(init_structure, carry), None if xs_structure is None else unflatten(xs_structure, elements)
-        )
-    finally:
-        _open.traces.pop()
-        trace.is_open = False
+    types = carry_types(starts, dtypes)
+    n = len(types)
+    bodies = Bodies(
+        f"scan over {getattr(body, '__name__', 'its body')}", [*types, *((x.shape[1:], x.dtype) for x in sequences)]
+    )
+    element = None if xs_structure is None else unflatten(xs_structure, bodies.params[n:])
+    result = bodies.call(body, unflatten(init_structure, bodies.params[:n]), element)
     if not isinstance(result, tuple) or len(result) != 2:
         raise complain(GraphError, "scan: the body must return a pair (carry, y); y may be None")
-    new_carry, y = result
-    carries, structure = flatten(new_carry)
+    carries = carried("scan", result[0], init_structure, dtypes)
+    y_leaves, y_structure = flatten(result[1]) if result[1] is not None else ([], None)
+    (whole,), closed = bodies.closed([*carries, *(as_array(v) for v in y_leaves)])
+    return _Traced(whole, closed, [c.dtype for c in carries], y_structure)
+
+
+def carry_types(starts: Sequence[Any], dtypes: Sequence[DType]) -> list[tuple[Shape, DType]]:
+    return [(x.shape if isinstance(x, Array) else (), d) for x, d in zip(starts, dtypes, strict=True)]
+
+
+def carried(name: str, value: Any, init_structure: Structure, dtypes: Sequence[DType]) -> list[Array]:
+    """The carry that a body returns, as arrays; its structure must be that of the initial one."""
+    leaves, structure = flatten(value)
     if structure != init_structure:
-        raise complain(GraphError, "scan: the carry that the body returns is structured differently from init")
-    y_leaves, y_structure = flatten(y) if y is not None else ([], None)
-    outputs = [as_array(c, d) for c, d in zip(carries, dtypes, strict=True)] + [as_array(v) for v in y_leaves]
-    params = [p.node for p in (*carry, *elements)]
-    outer = _closed_over([o.node for o in outputs], params)
-    extra = _placeholders(trace, [(n.shape, n.dtype) for n in outer], len(params))
-    inner = substitute([o.node for o in outputs], dict(zip(outer, (p.node for p in extra), strict=True)))
-    closed = [Array(n, scope=_scope_of(n)) for n in outer]
-    return _Traced(
-        Body([*params, *(p.node for p in extra)], inner), closed, [o.dtype for o in outputs[: len(carry)]], y_structure
-    )
+        raise complain(GraphError, f"{name}: the carry that the body returns is structured differently from init")
+    return [as_array(c, d) for c, d in zip(leaves, dtypes, strict=True)]
+
+
+def settled(
+    name: str, init: Any, trace: Callable[[Sequence[Any], Sequence[DType], Structure], Any]
+) -> tuple[list[Array], Structure, Any]:
+    """Initial carries as arrays, their structure and what `trace` makes of them: an object with `carry_dtypes` and a
+    `body` whose first outputs are the carries. A carry that starts as a Python number takes the body's dtype."""
+    leaves, structure = flatten(init)
+    starts = [x if isinstance(x, Array) else x if weak_kind(x) is not None else as_array(x) for x in leaves]
+    dtypes = [common_dtype((x,)) for x in starts]
+    for _ in range(3):
+        traced = trace(starts, dtypes, structure)
+        if traced.carry_dtypes == dtypes:
+            break
+        for k, (want, got) in enumerate(zip(dtypes, traced.carry_dtypes, strict=True)):
+            if want != got and weak_kind(starts[k]) is None:
+                text = f"{name}: carry {k} goes in as {want} and comes out of the body as {got}"
+                raise complain(DTypeError, text, starts[k])
+        dtypes = traced.carry_dtypes
+    else:
+        raise complain(DTypeError, f"{name}: the dtype of a carry changes with every trace; fix it by ad.constant")
+    handles = [as_array(x, d) for x, d in zip(starts, dtypes, strict=True)]
+    for k, (x, out) in enumerate(zip(handles, traced.body.outputs, strict=False)):
+        if x.shape != out.shape:
+            texts = f"{type_text(x.shape, x.dtype)} and comes out of the body as {type_text(out.shape, out.dtype)}"
+            raise complain(ShapeError, f"{name}: carry {k} goes in as {texts}", x)
+    return handles, structure, traced

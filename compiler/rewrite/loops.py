@@ -119,6 +119,8 @@ def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
                 break
             kept |= late
         used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
+        if not isinstance(node["length"], int) and node["n_xs"] and not any(_role(node, k) == 1 for k in used):
+            used.insert(sum(k < n for k in used), n)  # a sequence tells how long the loop is
         if len(kept) == len(body.outputs) and len(used) == len(body.params):
             continue
         order = sorted(kept)
