@@ -23,33 +23,157 @@ Rule = Callable[[Node, Operands, Extent], Node]
 
 def batch(outputs: Sequence[Node], batched: Mapping[Node, Node], size: Extent) -> list[Node]:
     """The outputs over a batch, with a leading axis of extent `size`; `batched` gives nodes that have it already."""
-    return [with_axis(x, has, size) for x, has in _batch(outputs, batched, size)]
+    done = {x: (y, True) for x, y in batched.items()}
+    return [with_axis(x, has, size) for x, has in _Batch(size, done).run(outputs)]
 
 
 def with_axis(node: Node, has: bool, size: Extent) -> Node:
     return node if has else b.broadcast(node, (size, *node.shape), range(1, len(node.shape) + 1))
 
 
-def _batch(outputs: Sequence[Node], batched: Mapping[Node, Node], size: Extent) -> list[tuple[Node, bool]]:
-    done: dict[Node, tuple[Node, bool]] = {x: (y, True) for x, y in batched.items()}
-    loops: dict[Node, list[tuple[Node, bool]]] = {}
-    for node in toposort(outputs, stop=done.__contains__):
-        if node in done:
-            continue
-        if node.op.name == "item" and node.inputs[0] in loops:
-            done[node] = loops[node.inputs[0]][node["number"]]
-            continue
-        if not any(done[i][1] for i in node.inputs):
-            done[node] = (node, False)
-            continue
-        operands = [done[i] for i in node.inputs]
-        with sites.at(node.sites, node.stems_from):
-            if node.op.name == "scan":
-                loops[node] = _scan(node, operands, size)
-                done[node] = (node, True)
+class _Batch:
+    """One graph, or one body, being batched: what its nodes have become, each with whether it has the axis."""
+
+    def __init__(self, size: Extent, done: dict[Node, tuple[Node, bool]]) -> None:
+        self.size, self.done = size, done
+        self.loops: dict[Node, list[tuple[Node, bool]]] = {}
+        # Where examples take different numbers of iterations: which of them take part in each.
+        self.running: dict[Extent, Node] = {}
+
+    def run(self, outputs: Sequence[Node]) -> list[tuple[Node, bool]]:
+        done = self.done
+        for node in toposort(outputs, stop=done.__contains__):
+            if node in done:
                 continue
-            done[node] = (_one(node, operands, size), True)
-    return [done[x] for x in outputs]
+            if node.op.name == "item" and node.inputs[0] in self.loops:
+                done[node] = self.loops[node.inputs[0]][node["number"]]
+                continue
+            operands = [done[i] for i in node.inputs]
+            if not any(has for _, has in operands):
+                changed = any(i is not o for i, (o, _) in zip(node.inputs, operands, strict=True))
+                done[node] = (make(node.op, [o for o, _ in operands], *node.attrs) if changed else node, False)
+                continue
+            with sites.at(node.sites, node.stems_from):
+                if node.op.name in _CONTROL:
+                    self.loops[node] = _CONTROL[node.op.name](self, node, operands)
+                    done[node] = (node, True)
+                else:
+                    done[node] = (_one(node, operands, self.size), True)
+        return [done[x] for x in outputs]
+
+    def body(self, body: Body, params: Sequence[tuple[Node, bool]]) -> list[tuple[Node, bool]]:
+        """A body's results for other nodes in place of its parameters."""
+        return _Batch(self.size, dict(zip(body.params, params, strict=True))).run(body.outputs)
+
+    def param(self, param: Node, has: bool) -> tuple[Node, bool]:
+        if not has:
+            return param, False
+        shape = (self.size, *param.shape)
+        return make("param", (), param["depth"], param["position"], shape, param.dtype), True
+
+    def select(self, mask: Node, chosen: tuple[Node, bool], other: tuple[Node, bool]) -> Node:
+        """`mask` has one bool for each example."""
+        x, y = with_axis(*chosen, self.size), with_axis(*other, self.size)
+        return b.where(b.broadcast(mask, x.shape, (0,)), x, y)
+
+    def cond(self, node: Node, operands: Operands) -> list[tuple[Node, bool]]:
+        """Where examples go different ways, both are gone and results chosen from."""
+        (test, differs), rest = operands[0], operands[1:]
+        if differs:
+            sides = [self.body(body, rest) for body in (node["then"], node["otherwise"])]
+            return [(self.select(test, x, y), True) for x, y in zip(*sides, strict=True)]
+        params = [self.param(p, has) for p, (_, has) in zip(node["then"].params, rest, strict=True)]
+        sides = [self.body(body, params) for body in (node["then"], node["otherwise"])]
+        kinds = [x[1] or y[1] for x, y in zip(*sides, strict=True)]
+        bodies = [
+            Body([p for p, _ in params], [with_axis(o, h, self.size) if k else o for (o, h), k in zip(s, kinds, strict=True)])
+            for s in sides
+        ]
+        branch = make("cond", (test, *(x for x, _ in rest)), *bodies)
+        return [(item(branch, k), has) for k, has in enumerate(kinds)]
+
+    def scan(self, node: Node, operands: Operands) -> list[tuple[Node, bool]]:
+        """Carries that vary with the batch in any iteration have the axis in all of them."""
+        body, n, m = node["body"], node["n_carry"], node["n_carry"] + node["n_xs"]
+        running = self.running.get(node["length"])
+        has = [h or (running is not None and k < n) for k, (_, h) in enumerate(operands)]
+        params, outputs = self.settled(body, n, has)
+        inputs = []
+        for k, (x, given) in enumerate(operands):
+            x = with_axis(x, given, self.size) if has[k] else x
+            inputs.append(_swapped(x) if n <= k < m and has[k] else x)
+        flat, n_xs = [p for p, _ in params], node["n_xs"]
+        if running is not None:
+            position = 1 + max(p["position"] for p in flat)
+            mask = make("param", (), flat[0]["depth"], position, (self.size,), running.dtype)
+            outputs = [
+                (self.select(mask, o, params[k] if k < n else (b.zeros_like(o[0]), o[1])), True)
+                for k, o in enumerate(outputs)
+            ]
+            flat.insert(n, mask)
+            inputs.insert(n, running)
+            n_xs += 1
+        results = [with_axis(*o, self.size) if k < n and has[k] else o[0] for k, o in enumerate(outputs)]
+        loop = make("scan", inputs, Body(flat, results), n, n_xs, node["length"], node["reverse"])
+        return self.results(loop, n, has, outputs)
+
+    def settled(
+        self, body: Body, n: int, has: list[bool]
+    ) -> tuple[list[tuple[Node, bool]], list[tuple[Node, bool]]]:
+        """Parameters and results of a body; sets `has` for carries that turn out to vary."""
+        while True:
+            params = [self.param(p, h) for p, h in zip(body.params, has, strict=True)]
+            outputs = self.body(body, params)
+            late = [k for k in range(n) if outputs[k][1] and not has[k]]
+            if not late:
+                return params, outputs
+            for k in late:
+                has[k] = True
+
+    def results(
+        self, loop: Node, n: int, has: Sequence[bool], outputs: Sequence[tuple[Node, bool]]
+    ) -> list[tuple[Node, bool]]:
+        found = []
+        for k, (_, varies) in enumerate(outputs):
+            varies = varies or (k < n and has[k])
+            result = item(loop, k)
+            found.append((_swapped(result) if varies and k >= n else result, varies))
+        return found
+
+    def while_(self, node: Node, operands: Operands) -> list[tuple[Node, bool]]:
+        """Examples that are done keep their values while others go on."""
+        test, body, n, trips, limit = node.attrs
+        has = [h for _, h in operands]
+        params, outputs = self.settled(body, n, has)
+        ((on, differs),) = self.body(test, params)
+        if differs:
+            has[:n] = [True] * n
+            params, outputs = self.settled(body, n, has)
+            ((on, _),) = self.body(test, params)
+            outputs = [
+                (self.select(on, o, params[k] if k < n else (b.zeros_like(o[0]), o[1])), True)
+                for k, o in enumerate(outputs)
+            ]
+            count = b.sum(b.cast(on, dtypes.INT64), (0,))
+            goes_on = make("not_equal", (count, b.zeros_like(count)))
+        else:
+            goes_on = on
+        flat = [p for p, _ in params]
+        results = [with_axis(*o, self.size) if k < n and has[k] else o[0] for k, o in enumerate(outputs)]
+        if differs and trips is not None:
+            results.append(on)
+        inputs = [with_axis(x, h, self.size) if has[k] else x for k, (x, h) in enumerate(operands)]
+        loop = make("while", inputs, Body(flat, [goes_on]), Body(flat, results), n, trips, limit)
+        if differs and trips is not None:
+            self.running[trips] = item(loop, len(results) - 1)
+        return self.results(loop, n, has, outputs)
+
+
+_CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]] = {
+    "cond": _Batch.cond,
+    "scan": _Batch.scan,
+    "while": _Batch.while_,
+}
 
 
 def _one(node: Node, operands: Operands, size: Extent) -> Node:
@@ -158,37 +282,6 @@ def _contract(node: Node, operands: Operands, size: Extent) -> Node:
     return contract(
         x, y, (size, *node["extents"]), node["n_out"] + 1, shifted(node["a_map"], x_has), shifted(node["b_map"], y_has)
     )
-
-
-def _scan(node: Node, operands: Operands, size: Extent) -> list[tuple[Node, bool]]:
-    """Carries that vary with the batch in any iteration have the axis in all of them."""
-    body, n, m = node["body"], node["n_carry"], node["n_carry"] + node["n_xs"]
-    has = [h for _, h in operands]
-    while True:
-        params = {p: _batched_param(p, size) for p, h in zip(body.params, has, strict=True) if h}
-        outputs = _batch(body.outputs, params, size)
-        late = [k for k in range(n) if outputs[k][1] and not has[k]]
-        if not late:
-            break
-        for k in late:
-            has[k] = True
-    inputs = []
-    for k, (x, given) in enumerate(operands):
-        x = with_axis(x, given, size) if has[k] else x
-        inputs.append(_swapped(x) if n <= k < m and has[k] else x)
-    results = [with_axis(o, h, size) if k < n and has[k] else o for k, (o, h) in enumerate(outputs)]
-    whole = Body([params.get(p, p) for p in body.params], results)
-    loop = make("scan", inputs, whole, *node.attrs[1:])
-    found = []
-    for k, (_, varies) in enumerate(outputs):
-        varies = varies or (k < n and has[k])
-        result = item(loop, k)
-        found.append((_swapped(result) if varies and k >= n else result, varies))
-    return found
-
-
-def _batched_param(param: Node, size: Extent) -> Node:
-    return make("param", (), param["depth"], param["position"], (size, *param.shape), param.dtype)
 
 
 def _swapped(x: Node) -> Node:
