@@ -81,6 +81,8 @@ def child(length: int, profiled: str | None) -> dict[str, float]:
         command += ["--profile", profiled]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "ADJOINT_CACHE_DIR": folder}
+        # Without it every process would compile the tools' own Python again.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result

@@ -121,23 +121,24 @@ def _artifact(
 
     compilation = compile_program(program, target, options)
     artifact = compilation.artifact
-    preparing = Thread(target=_prepare)
-    if artifact.parallel:
-        preparing.start()
+    preparing = Thread(target=_prepare, args=(artifact.parallel,))
+    preparing.start()
     built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
-    if artifact.parallel:
-        preparing.join()
+    preparing.join()
     cache.put_graph(key, artifact_to_json(artifact, built.name))
     return artifact, built.path, compilation
 
 
-def _prepare() -> None:
-    """Builds what the first parallel call needs beside the function itself, while the C compiler runs."""
+def _prepare(parallel: bool) -> None:
+    """Makes what loading a function and its first parallel call need beside it, while the C compiler runs."""
+    from .runtime.binding import load_abi
     from .runtime.pool import build_services
 
-    # A failure here is one of the toolchain, which the build itself reports.
-    with suppress(CompileError):
-        build_services()
+    # Whatever fails here fails again, and is reported, where it is needed.
+    with suppress(CompileError, ImportError, OSError):
+        load_abi()
+        if parallel:
+            build_services()
 
 
 def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
@@ -177,7 +178,7 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
                 f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
             )
         pairs.append((variable.node, new))
-    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs))
+    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs)).listed()
     _check_dims(program)
     return program, structure
 
@@ -342,4 +343,4 @@ class _Sites(Mapping[int, str]):
 def _load(
     data: bytes, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None
 ) -> CompiledFunction:
-    return _build(deserialize_program(data), structure, threads, target, backend, options)
+    return _build(deserialize_program(data).listed(), structure, threads, target, backend, options)

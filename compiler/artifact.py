@@ -80,7 +80,8 @@ class DimSpec:
 class Unit:
     """One translation unit. Its text alone (with flags and compiler) decides its object file.
 
-    `effort` is the compiler's optimisation level: long straight-line code gains nothing from the second.
+    `effort` is the compiler's optimisation level, 0, 1 or 2: long straight-line code gains nothing from the second,
+    calls one after another gain nothing from either.
     """
 
     name: str

@@ -40,8 +40,9 @@ def load_abi(cache: Cache | None = None) -> tuple[Any, Any]:
     if _module is None:
         if os.name != "posix":
             raise CompileError(f'compiled functions need a POSIX loader, not {sys.platform}; use backend="numpy"')
-        _module = _import_module(cache or Cache())
-        _module.c = _module.ffi.dlopen(None)  # type: ignore[attr-defined]
+        module = _import_module(cache or Cache())
+        module.c = module.ffi.dlopen(None)  # type: ignore[attr-defined]
+        _module = module  # whole: other threads may be waiting for it
     return _module.ffi, _module.c
 
 

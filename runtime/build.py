@@ -70,8 +70,8 @@ def build_library(
 
 
 def _level(unit: Unit) -> tuple[str, ...]:
-    """The optimisation level of a unit. Lane loops become vector instructions at either."""
-    return ("-O2",) if unit.effort > 1 else ("-O1", "-ftree-vectorize")
+    """The optimisation level of a unit. Lane loops become vector instructions from the first on."""
+    return (("-O0",), ("-O1", "-ftree-vectorize"), ("-O2",))[unit.effort]
 
 
 def _objects(

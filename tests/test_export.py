@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import adjoint as ad
-from adjoint.codegen import emit
+from adjoint.codegen import units
 from adjoint.codegen.export import c_extent, export_files
 from adjoint.pipeline import compile_program
 from adjoint.runtime.target import TARGETS, missing_features, native_target, resolve_target
@@ -203,8 +203,8 @@ def test_files_and_failures(tmp_path: Path) -> None:
 
 
 def test_several_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emit, "ONE_UNIT", 20)
-    monkeypatch.setattr(emit, "UNIT_LINES", 100)
+    monkeypatch.setattr(units, "ONE_UNIT", 20)
+    monkeypatch.setattr(units, "UNIT_LINES", 100)
     step, values, _ = training_step(BEST)
     artifact = compile_program(step.report.program, resolve_target(BEST)).artifact
     assert len(artifact.units) > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from .kernel import Function
 from .types import memory
 
 if TYPE_CHECKING:
-    from .emit import Calls
+    from .units import Calls
 
 
 PART = 64  # kernel calls of a function: compilers take more than linear time over longer ones
@@ -25,11 +26,13 @@ PART = 64  # kernel calls of a function: compilers take more than linear time ov
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of the entry: its name when it is a function of its own, declarations, statements."""
+    """A stretch of the entry: its name when it is a function of its own, declarations, statements, what it calls."""
 
     name: str
     setup: list[str]
     body: list[str]
+    calls: list[Function]
+    parallel: list[Function]
 
 
 class EntryPrinter:
@@ -39,6 +42,7 @@ class EntryPrinter:
         self.module, self.calls, self.dims = module, calls, dims
         self.printer = ExprPrinter(Names(used=set(module.names)), {})
         self.out: list[str] = []
+        self.called: dict[Function, None] = {}
         self.parallel: dict[Function, None] = {}
         self.number = {k: n for n, k in enumerate(module.kernels)}
         self.prefix = prefix
@@ -49,9 +53,10 @@ class EntryPrinter:
         size = PART if len(steps) > 2 * PART else max(1, len(steps))
         found = []
         for number, start in enumerate(range(0, max(1, len(steps)), size)):
-            self.out = []
+            self.out, self.called, self.parallel = [], {}, {}
             setup = self.lines(steps[start : start + size])
-            found.append(Part(f"{self.module.name}_part{number}", setup, self.out))
+            name = f"{self.module.name}_part{number}"
+            found.append(Part(name, setup, self.out, list(self.called), list(self.parallel)))
         return found
 
     def lines(self, steps: list[Step]) -> list[str]:
@@ -64,9 +69,8 @@ class EntryPrinter:
         if touched & layout.offsets.keys() or layout.scratch_stride != 0:
             setup.append("char *const arena = workspace;")
         moving = self._moving(steps)
-        for buf, offset in sorted(layout.offsets.items(), key=lambda item: item[0].name):
-            if buf not in touched:
-                continue
+        for buf in sorted(touched & layout.offsets.keys(), key=lambda b: b.name):
+            offset = layout.offsets[buf]
             shape = ", ".join(map(str, buf.shape))
             const = "" if buf in moving else "const "
             setup.append(
@@ -115,6 +119,7 @@ class EntryPrinter:
     def run(self, kernel: Kernel, indent: int) -> None:
         pad = "  " * indent
         f = self.calls.of[kernel]
+        self.called[f] = None
         args = [self.pointer[b] for b in self.calls.buffers[kernel]]
         args += [d.name for d in f.dims]
         chunks = self.printer.extent(kernel.chunks)
@@ -139,10 +144,10 @@ class EntryPrinter:
     def name_of(self, f: Function) -> str:
         return f"{self.prefix}{f.name}"
 
-    def thunks(self) -> list[str]:
+    def thunks(self, functions: Iterable[Function]) -> list[str]:
         """The chunk functions behind `parallel_for`, each with the struct that carries its arguments."""
         result = []
-        for f in self.parallel:
+        for f in functions:
             kernel = f.kernel
             fields = []
             args = []

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..artifact import Artifact, Param
 from ..version import VERSION
-from .emit import _c_string
 from .env import template
+from .literals import c_string
 
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 
@@ -48,7 +48,7 @@ def export_files(artifact: Artifact) -> dict[str, str]:
         upper=name.upper(),
         version=VERSION,
         usage=usage,
-        usage_text=_c_string(usage),
+        usage_text=c_string(usage),
         parallel=artifact.parallel,
         rank=max([1, *(len(p.shape) for p in arrays)]),
         arrays=[_row(p) for p in arrays],
@@ -56,7 +56,7 @@ def export_files(artifact: Artifact) -> dict[str, str]:
             {"name": d.name, "min": d.min, "max": "INT64_MAX" if d.max is None else f"INT64_C({d.max})"}
             for d in artifact.dims
         ],
-        checks=[{"number": c.number, "message": _c_string(c.message)} for c in artifact.checks],
+        checks=[{"number": c.number, "message": c_string(c.message)} for c in artifact.checks],
         divides=any("main_floordiv" in line for line in extents),
         extents=extents,
         connections=[f"main_args.{p.name} = main_arrays[{k}].data;" for k, p in enumerate(arrays)],
@@ -76,7 +76,7 @@ def _row(param: Param) -> _Row:
     shape = ", ".join(str(n) if isinstance(n, int) else "0" for n in param.shape)
     return _Row(
         name=param.name,
-        label=_c_string(param.label) if param.label != param.name else '""',
+        label=c_string(param.label) if param.label != param.name else '""',
         text=", ".join(map(str, param.shape)),
         role=param.role.upper(),
         updated=int(param.role == "variable" and param.written),

@@ -38,13 +38,13 @@ class Value:
 class ExprPrinter(IndexPrinter):
     """Prints expressions of one function."""
 
-    def varies(self, roots: Sequence[Expr]) -> set[int]:
-        """Expressions that differ between the lanes of the current vector loop, by id."""
+    def varies(self, order: Sequence[Expr]) -> set[int]:
+        """Which of the expressions, operands first, differ between the lanes of the current vector loop, by id."""
         found: set[int] = set()
         if self.lanes is None:
             return found
         var = self.lanes.var
-        for e in expressions(roots):
+        for e in order:
             if any(id(o) in found for o in operands(e)):
                 found.add(id(e))
             elif isinstance(e, Load):
@@ -68,7 +68,7 @@ class ExprPrinter(IndexPrinter):
                 uses[id(o)] = uses.get(id(o), 0) + 1
         for r in roots:
             uses[id(r)] = uses.get(id(r), 0) + 1
-        varying = self.varies(roots)
+        varying = self.varies(order)
         for e in order:
             if id(e) in memo:
                 continue

@@ -33,6 +33,7 @@ class Names:
 
     params: dict[Buf, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    taken: frozenset[str] = frozenset()  # by others; shared between functions, so never changed
     locals: dict[Buf, str] = field(default_factory=dict)
     vars: dict[IVar, str] = field(default_factory=dict)
     dims: dict[Dim, None] = field(default_factory=dict)
@@ -40,15 +41,20 @@ class Names:
 
     def fresh(self, stem: str) -> str:
         name, k = stem, 1
-        while name in self.used:
+        while name in self.used or name in self.taken:
             k += 1
             name = f"{stem}{k}"
         self.used.add(name)
         return name
 
     def temp(self, stem: str) -> str:
+        # Arrays have such names too, thousands of them in a long program: trying numbers would take as many steps.
         self.counter += 1
-        return self.fresh(f"{stem}_{self.counter}")
+        name = f"{stem}_{self.counter}"
+        while name in self.used or name in self.taken:
+            name += "_"
+        self.used.add(name)
+        return name
 
 
 class IndexPrinter:

@@ -33,6 +33,7 @@ from .indices import Lanes, Names
 from .statements import StatementPrinter, is_pair
 from .types import element, lane, memory
 
+_NONE: frozenset[Buf] = frozenset()
 _PLACEHOLDER = re.compile(r"\$(\d+)\$")
 
 
@@ -51,6 +52,10 @@ class Function:
     tables: tuple[Buf, ...]
     used: frozenset[str]
     name: str = ""
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n")
 
     def named(self, name: str, names: Sequence[str]) -> str:
         """The text for a function called `name` whose buffers have these names.
@@ -74,8 +79,8 @@ class KernelPrinter(StatementPrinter):
     def __init__(
         self, kernel: Kernel, sites: dict[Any, int], callees: dict[Kernel, str], taken: frozenset[str] = frozenset()
     ) -> None:
-        super().__init__(Names(used=set(taken)), sites)
-        self.kernel, self.callees, self.taken = kernel, callees, taken
+        super().__init__(Names(taken=taken), sites)
+        self.kernel, self.callees = kernel, callees
         self.calls: list[Kernel] = []
         self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}
 
@@ -109,7 +114,7 @@ class KernelPrinter(StatementPrinter):
         text = f"$static$void $name$({', '.join(params) or 'void'})\n{{\n" + "\n".join([*lines, *body]) + "\n}\n"
         return Function(
             k, text, tuple(dims), k.checks, scratch, tuple(dict.fromkeys(self.calls)), frozenset(self.needs),
-            frozenset(self.types), tables, frozenset(self.names.used - self.taken),
+            frozenset(self.types), tables, frozenset(self.names.used),
         )
 
     def _declare_registers(self) -> None:
@@ -289,10 +294,10 @@ class KernelPrinter(StatementPrinter):
             assert isinstance(s, (Store, Reduce)), "a vector loop holds a straight line"
             roots.extend(s.value.args if is_pair(s) else [s.value])  # type: ignore[union-attr]
         self.lanes = Lanes(loop.var, loop.lanes, index.ZERO)
-        varying = self.varies(roots)
+        order = expressions(roots)
+        varying = self.varies(order)
         self.lanes = None
         moving: set[int] = set()
-        order = expressions(roots)
         for e in order:
             if (isinstance(e, Load) and e.buf in stored) or any(id(o) in moving for o in operands(e)):
                 moving.add(id(e))
@@ -350,5 +355,10 @@ class KernelPrinter(StatementPrinter):
 
 def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:
     """The registers, scratch and lanes that an expression reads, from what its operands read."""
-    found = frozenset([e.buf] if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes") else [])
-    return found.union(*(near[id(o)] for o in operands(e)))
+    found = _NONE
+    if isinstance(e, Load) and e.buf.storage in ("register", "scratch", "lanes"):
+        found = frozenset((e.buf,))
+    for o in operands(e):
+        if below := near[id(o)]:
+            found |= below
+    return found

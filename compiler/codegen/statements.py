@@ -22,8 +22,8 @@ class StatementPrinter(ExprPrinter):
         roots: list[Expr] = []
         for s in segment:
             roots.extend(s.value.args if is_pair(s) else [s.value])  # type: ignore[union-attr]
-        early = [e for e in expressions(roots) if isinstance(e, Load) and e.buf in stored]
-        if early and len(segment) > 1:
+        if len(segment) > 1:
+            early = [e for e in expressions(roots) if isinstance(e, Load) and e.buf in stored]
             for e, v in zip(early, self.values(early, memo), strict=True):
                 memo[id(e)] = v if v.text.isidentifier() else self.name(v, "old")
         self.values(roots, memo)

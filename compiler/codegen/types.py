@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from ..graph.dtypes import DType
+from ..graph.dtypes import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT8, DType
 
-_ELEMENTS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "uint8": "u8", "bool": "b8"}
+_ELEMENTS = {FLOAT32: "f32", FLOAT64: "f64", INT32: "i32", INT64: "i64", UINT8: "u8", BOOL: "b8"}
 _MEMORY = {
-    "float32": "float",
-    "float64": "double",
-    "int32": "int32_t",
-    "int64": "int64_t",
-    "uint8": "uint8_t",
-    "bool": "uint8_t",
+    FLOAT32: "float",
+    FLOAT64: "double",
+    INT32: "int32_t",
+    INT64: "int64_t",
+    UINT8: "uint8_t",
+    BOOL: "uint8_t",
 }
 
 
 def element(dtype: DType) -> str:
     """`f32`: the element as lane types spell it; `b8` is a bool in a byte."""
-    return _ELEMENTS[dtype.name]
+    return _ELEMENTS[dtype]
 
 
 def memory(dtype: DType) -> str:
     """The C type of one element in memory."""
-    return _MEMORY[dtype.name]
+    return _MEMORY[dtype]
 
 
 def lane(name: str, lanes: int) -> str:

@@ -17,6 +17,7 @@ INT64 = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 UINT8 = np.dtype(np.uint8)
 ALL = (FLOAT32, FLOAT64, INT32, INT64, BOOL, UINT8)
+NAMES = {dtype: str(dtype) for dtype in ALL}  # NumPy composes a name anew every time
 
 
 def as_dtype(x: object) -> DType:

@@ -90,11 +90,16 @@ class Index:
     __slots__ = ("_hash", "const", "order", "terms")
 
     def __init__(self, terms: Iterable[tuple[Atom, Extent]] = (), const: Extent = 0) -> None:
+        self.const = const
+        if terms == ():
+            self.terms: tuple[tuple[Atom, Extent], ...] = ()
+            self.order = -1
+            self._hash = hash(((), const))
+            return
         total: dict[Atom, Extent] = {}
         for atom, coefficient in terms:
             total[atom] = sizes.add(total[atom], coefficient) if atom in total else coefficient
         self.terms = tuple(sorted(((a, c) for a, c in total.items() if c != 0), key=lambda t: t[0].order))
-        self.const = const
         self.order = max((a.order for a, _ in self.terms), default=-1)
         self._hash = hash((self.terms, const))
 
@@ -164,6 +169,8 @@ def add(a: Index, b: Index | Extent) -> Index:
     b = of(b)
     if not b.terms and b.const == 0:
         return a
+    if not a.terms and a.const == 0:
+        return b
     return Index((*a.terms, *b.terms), sizes.add(a.const, b.const))
 
 

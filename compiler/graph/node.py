@@ -9,12 +9,11 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import sites
+from . import dtypes, sites
 from .dtypes import DType
 from .sites import Site
 from .sizes import Shape
@@ -203,7 +202,7 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
 
 def type_text(shape: Shape, dtype: DType) -> str:
     """`float32[batch, 784]`."""
-    return f"{dtype}[{', '.join(map(str, shape))}]"
+    return f"{dtypes.NAMES.get(dtype, dtype)}[{', '.join(map(str, shape))}]"
 
 
 def describe(node: Node) -> str:
@@ -228,21 +227,25 @@ def operand_lines(names: Sequence[str], nodes: Sequence[Node]) -> str:
 def toposort(
     roots: Iterable[Node],
     stop: Callable[[Node], bool] | None = None,
-    operands: Callable[[Node], Sequence[Node]] = attrgetter("inputs"),
+    operands: Callable[[Node], Sequence[Node]] | None = None,
 ) -> list[Node]:
-    """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
+    """Every node that the roots depend on, operands first, each once; deterministic; no recursion. `operands` gives what
+    a node depends on, its inputs unless given."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        stack.append((node, True))
-        if stop is None or not stop(node):
-            stack.extend((i, False) for i in reversed(operands(node)) if i not in seen)
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            seen.add(node)
+            below = node.inputs if operands is None else operands(node)
+            if not below or (stop is not None and stop(node)):
+                order.append(node)
+                continue
+            stack += (node, None)
+            for operand in reversed(below):
+                if operand not in seen:
+                    stack.append(operand)
     return order

@@ -40,6 +40,10 @@ class Program:
 
         return (restore_program, flatten_program(self))
 
+    def listed(self) -> Program:
+        """The same program with its variables listed: looking for them goes through the whole graph."""
+        return self if self.state is not None else replace(self, state=self.variables)
+
     def replaced(self, values: Mapping[Node, Node]) -> Program:
         """The program with its roots exchanged for what `values` gives; itself when nothing changes."""
         outputs = tuple(values.get(o, o) for o in self.outputs)

@@ -78,9 +78,14 @@ class at:
     def __init__(self, found: tuple[Site, ...], stem: Node | None = None) -> None:
         self.found, self.stem = found, stem
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> at:
         self.before = _state.sites, _state.stem
         _state.sites, _state.stem = self.found, self.stem
+        return self
+
+    def move(self, found: tuple[Site, ...]) -> None:
+        """Other sites for the rest of the block."""
+        _state.sites = found
 
     def __exit__(self, *error: object) -> None:
         _state.sites, _state.stem = self.before

@@ -14,6 +14,12 @@ Resolve = Callable[[Node, tuple[Index, ...], tuple[Guard, ...], Expr | None], Ex
 
 def place_index(i: Index, values: Mapping[IVar, Index], source: Callable[[Node], object]) -> Index:
     """Substitutes variables and lets lookups read buffers instead of nodes."""
+    if not i.terms:
+        return i
+    var = i.as_var()
+    if var is not None:
+        found = values.get(var)
+        return index.of(var) if found is None else found
     total = Index((), i.const)
     for atom, c in i.terms:
         if isinstance(atom, IVar):

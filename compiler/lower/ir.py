@@ -235,13 +235,19 @@ def expressions(roots: Sequence[Expr], seen: set[int] | None = None) -> list[Exp
     added to it: statements that share operands can be walked in time linear in what they have together."""
     order: list[Expr] = []
     seen = set() if seen is None else seen
-    stack: list[tuple[Expr, bool]] = [(r, False) for r in reversed(roots)]
+    stack: list[Expr | None] = list(reversed(roots))  # None: what lies below it has all its operands in order
     while stack:
-        expr, expanded = stack.pop()
-        if expanded:
-            order.append(expr)
+        expr = stack.pop()
+        if expr is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif id(expr) not in seen:
             seen.add(id(expr))
-            stack.append((expr, True))
-            stack.extend((o, False) for o in reversed(operands(expr)) if id(o) not in seen)
+            below = operands(expr)
+            if not below:
+                order.append(expr)
+                continue
+            stack += (expr, None)
+            for o in reversed(below):
+                if id(o) not in seen:
+                    stack.append(o)
     return order

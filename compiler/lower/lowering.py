@@ -178,8 +178,10 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        checks = [n for n in toposort(roots) if n.op.name == "check_index"]
-        order = toposort([*checks, *roots])
+        order = toposort(roots)
+        checks = [n for n in order if n.op.name == "check_index"]
+        if checks:
+            order = toposort([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, tiles.Plan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)

@@ -200,20 +200,27 @@ class RowScheduler(Arrangement):
         for other in sorted((n for n in self.nests if n.vec), key=lambda n: sum(s.cost for s in n.stages)):
             for s in other.stages:
                 heaviest.update((self.place.buffer(node), other) for node, _ in s.reads if node not in self.maker)
+        mine = {b for b, n in heaviest.items() if n is nest and b not in self.announced and self._outgrows(b)}
         found: list[Stmt] = []
+        if not mine:
+            return found
         roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
         following = {self.row: index.add(index.of(self.row), 1)}
         for e in expressions(roots):
-            if not isinstance(e, Load) or e.guards or e.buf in self.announced or heaviest.get(e.buf) is not nest:
+            if not isinstance(e, Load) or e.guards or e.buf not in mine:
                 continue
             offset = index.linear_strides(e.index, e.buf.strides)
             stride = offset.affine_in(self.row)
-            rows = sizes.hint(sizes.product(e.buf.shape), 1 << 20) * e.buf.dtype.itemsize
             long = isinstance(stride, int) and stride * e.buf.dtype.itemsize >= 2048
-            if long and rows > self.target.l2 and offset.affine_in(self.vec_var) == 1:
+            if long and offset.affine_in(self.vec_var) == 1:
                 self.announced.add(e.buf)
+                mine.remove(e.buf)
                 found.append(Prefetch(e.buf, tuple(index.substitute(i, following) for i in e.index)))
         return found
+
+    def _outgrows(self, buf: Buf) -> bool:
+        """Whether an array comes from farther away than the second cache."""
+        return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
         """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""

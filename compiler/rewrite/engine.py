@@ -43,9 +43,11 @@ class Uses:
     has made counts as used once until the next sweep.
     """
 
-    __slots__ = ("_counts", "_users")
+    __slots__ = ("_counts", "_users", "asked", "exact")
 
     def __init__(self, order: Iterable[Node], roots: Iterable[Node]) -> None:
+        self.asked = False  # whether a rule has wanted to know
+        self.exact = True
         self._counts: dict[Node, int] = {}
         self._users: dict[Node, set[str]] = {}
         counts, users = self._counts, self._users
@@ -62,20 +64,25 @@ class Uses:
 
     def once(self, node: Node) -> bool:
         """Whether nothing else would need the node if its one user no longer did."""
+        self.asked = True
         return self._counts.get(node, 1) == 1
 
     def count(self, node: Node) -> int:
+        self.asked = True
         return self._counts.get(node, 1)
 
     def known(self, node: Node) -> bool:
         """Whether the program has the node anyway."""
+        self.asked = True
         return node in self._counts
 
     def only(self, node: Node, ops: Collection[str]) -> bool:
         """Whether operations of these names are all that is known to need the node."""
+        self.asked = True
         return self._users.get(node, _NONE).issubset(ops)
 
     def move(self, old: Node, new: Node) -> None:
+        self.exact = False
         self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
         if (users := self._users.get(old)) is not None:
             self._users[new] = self._users.get(new, set()) | users
@@ -92,15 +99,17 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
     """Every node below the roots, operands and loop bodies first."""
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((i, False) for i in reversed(operands(node)) if i not in seen)
+            stack += (node, None)
+            for operand in reversed(operands(node)):
+                if operand not in seen:
+                    stack.append(operand)
     return order
 
 
@@ -108,9 +117,11 @@ def rebuild(node: Node, values: Mapping[Node, Node]) -> Node:
     """The node over exchanged operands, with the sites of the original; itself when no operand changes."""
     for operand in operands(node):
         if values[operand] is not operand:
-            break
-    else:
-        return node
+            return _exchanged(node, values)
+    return node
+
+
+def _exchanged(node: Node, values: Mapping[Node, Node]) -> Node:
     attrs: tuple[Any, ...] = node.attrs
     if node.op.kind == "control":
         attrs = tuple(Body(a.params, [values[o] for o in a.outputs]) if isinstance(a, Body) else a for a in attrs)
@@ -143,20 +154,56 @@ def map_program(program: Program, change: Callable[[Node], Node | None]) -> Prog
 def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
     """Applies the rules until none fires; the program (the same object if none did) and the firings of each rule."""
     firings = {rule.name: 0 for rule in rules}
-    for phase in sorted({rule.phase for rule in rules}):
+    table = _Table(rules)
+    phases = sorted(table.rested)
+    for k, phase in enumerate(phases):
         # Where the new rules find nothing, the others have come to rest already.
-        swept = _Sweep(program, [rule for rule in rules if rule.phase == phase], firings).run()
+        swept = _Sweep(program, table, [phase], firings).run()
         if swept is not program:
-            program = _settle(swept, [rule for rule in rules if rule.phase <= phase], firings)
+            program = _settle(swept, table, phases[: k + 1], firings)
     return program, firings
 
 
-def _settle(program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> Program:
+def _settle(program: Program, table: _Table, phases: Sequence[int], firings: dict[str, int]) -> Program:
     while True:
-        swept = _Sweep(program, rules, firings).run()
+        swept = _Sweep(program, table, phases, firings).run()
         if swept is program:
             return program
         program = swept
+
+
+class _Table:
+    """Rules by operation, and for every phase the nodes on which its rules can never fire.
+
+    What a rule does follows from the node and from uses, and nodes never change: where no rule fires and none has asked
+    for uses, none ever will.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.rested: dict[int, set[Node]] = {rule.phase: set() for rule in rules}
+        self._found: dict[tuple[str, tuple[int, ...]], list[Rule]] = {}
+        self._view: tuple[Program, list[Node], Uses] | None = None
+
+    def view(self, program: Program) -> tuple[list[Node], Uses]:
+        """The nodes of a program in order, and their uses: those of the last sweep if that changed nothing."""
+        if self._view is None or self._view[0] is not program or not self._view[2].exact:
+            order = toposort(program.roots)
+            self._view = program, order, Uses(order, program.roots)
+        return self._view[1:]
+
+    def of(self, node: Node, phases: Sequence[int]) -> Sequence[Rule]:
+        """The rules of some phases that may fire on a node."""
+        name = node.op.name
+        due = tuple([phase for phase in phases if node not in self.rested[phase]])
+        found = self._found.get((name, due))
+        if found is None:
+            found = self._found[name, due] = [r for r in self.rules if r.phase in due and name in r.ops]
+        return found
+
+    def rest(self, node: Node, phases: Sequence[int]) -> None:
+        for phase in phases:
+            self.rested[phase].add(node)
 
 
 class _Sweep:
@@ -165,26 +212,37 @@ class _Sweep:
     # No chain of rewrites that makes progress comes near this many steps a node.
     STEPS_PER_NODE = 1000
 
-    def __init__(self, program: Program, rules: Sequence[Rule], firings: dict[str, int]) -> None:
-        self.program, self.firings = program, firings
-        self.by_op: dict[str, list[Rule]] = {}
-        for rule in rules:
-            for op in rule.ops:
-                self.by_op.setdefault(op, []).append(rule)
-        self.order = toposort(program.roots)
-        self.uses = Uses(self.order, program.roots)
+    def __init__(self, program: Program, table: _Table, phases: Sequence[int], firings: dict[str, int]) -> None:
+        self.program, self.table, self.phases, self.firings = program, table, phases, firings
+        self.order, self.uses = table.view(program)
         self.final: dict[Node, Node] = {}
 
     def run(self) -> Program:
-        for node in self.order:
-            self.settle(node)
+        final = self.final
+        with sites.at(()) as place:
+            for node in self.order:
+                if node in final:
+                    continue
+                # Operands come first, so most nodes are done in one step, and in two where an operand has changed.
+                after = self.step(node, place)
+                if after is node:
+                    final[node] = node
+                    continue
+                successor = {node: after}
+                if after not in final and final.keys() >= set(operands(after)):
+                    again = self.step(after, place)
+                    if again is after:
+                        final[node] = final[after] = after
+                        continue
+                    successor[after] = again
+                self.settle(node, successor, place)
         self.inherit()
         return self.program.replaced(self.final)
 
-    def settle(self, root: Node) -> None:
-        """Finds the final form of a node. A rewritten node waits on the stack for the final form of its successor."""
+    def settle(self, root: Node, successor: dict[Node, Node], place: sites.at) -> None:
+        """Finds the final form of a node that has changed. A rewritten node waits on the stack for the final form of
+        its successor; `successor` has those that are known."""
         final = self.final
-        successor: dict[Node, Node] = {}
         stack = [root]
         steps = 0
         while stack:
@@ -201,7 +259,7 @@ class _Sweep:
                 if waiting:
                     stack.extend(reversed(waiting))
                     continue
-                after = self.step(node)
+                after = self.step(node, place)
                 if after is node:
                     final[node] = node
                     stack.pop()
@@ -213,25 +271,28 @@ class _Sweep:
             else:
                 stack.append(after)
 
-    def step(self, node: Node) -> Node:
-        """The node over its final operands, or what the first rule that fires makes of it."""
+    def step(self, node: Node, place: sites.at) -> Node:
+        """The node over its final operands, or what the first rule that fires makes of it, at the node's sites."""
         rebuilt = rebuild(node, self.final)
         if rebuilt is not node:
             self.uses.move(node, rebuilt)
             return rebuilt
-        rules = self.by_op.get(node.op.name)
-        if rules is None:
+        rules = self.table.of(node, self.phases)
+        if not rules:
             return node
-        with sites.at(node.sites):
-            for rule in rules:
-                changed = rule.apply(node, self.uses)
-                if changed is not None and changed is not node:
-                    if (changed.shape, changed.dtype) != (node.shape, node.dtype):
-                        raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
-                    self.firings[rule.name] += 1
-                    self.uses.move(node, changed)
-                    self.stem(changed, node)
-                    return changed
+        place.move(node.sites)
+        self.uses.asked = False
+        for rule in rules:
+            changed = rule.apply(node, self.uses)
+            if changed is not None and changed is not node:
+                if (changed.shape, changed.dtype) != (node.shape, node.dtype):
+                    raise VerifyError(f"rule {rule.name} turns {node!r} into {changed!r}")
+                self.firings[rule.name] += 1
+                self.uses.move(node, changed)
+                self.stem(changed, node)
+                return changed
+        if not self.uses.asked:
+            self.table.rest(node, self.phases)
         return node
 
     def stem(self, made: Node, origin: Node) -> None:

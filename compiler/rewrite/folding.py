@@ -51,10 +51,12 @@ def _evaluate(node: Node, arrays: list[Any], shape: Any) -> np.ndarray[Any, Any]
 
 def _fold_numbers(node: Node, uses: Uses) -> Node | None:
     """f(2, 3): all operands are one number everywhere."""
-    values = [b.constant_value(i) for i in node.inputs]
-    if any(v is None for v in values):
-        return None
-    arrays = [np.asarray(v, i.dtype) for v, i in zip(values, node.inputs, strict=True)]
+    arrays = []
+    for operand in node.inputs:
+        value = b.constant_value(operand)
+        if value is None:
+            return None
+        arrays.append(np.asarray(value, operand.dtype))
     return b.full(_evaluate(node, arrays, ()).item(), node.shape, node.dtype)
 
 
