@@ -31,7 +31,7 @@ def chain(n: int | str) -> Module:
 def test_places_are_shared_once_values_are_dead(n: int | str) -> None:
     layout = chain(n).layout
     assert len(layout.offsets) >= 5
-    dims = {d: 40 for d in sizes.dims_of(layout.arena)}
+    dims = dict.fromkeys(sizes.dims_of(layout.arena), 40)
     assert sizes.evaluate(layout.arena, dims) <= sizes.evaluate(layout.unshared, dims) // 2
     for one, other in combinations(layout.offsets, 2):
         (a, b), (c, d) = layout.lifetimes[one], layout.lifetimes[other]
