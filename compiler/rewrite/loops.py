@@ -1,11 +1,11 @@
-"""Loops that compute the same are one; what nothing reads is no result of a loop.
+"""Loops that compute the same are one; what nothing reads is no result of a loop or branch.
 
 Differentiation makes loops that do again what a loop of the user does, and leave more behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..graph import sites
 from ..graph.control import Body, bodies, item
@@ -26,7 +26,7 @@ def tidy_loops(program: Program) -> tuple[Program, int]:
 def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
     """Inner loops first; recursion follows the nesting of loops, not the graph."""
     changes = {}
-    for node in _scans(roots):
+    for node in toposort(roots):
         inner = [Body(body.params, _tidy(body.outputs, count)) for body in bodies(node)]
         if tuple(inner) != bodies(node):
             with sites.at(node.sites, node.stems_from):
@@ -37,10 +37,6 @@ def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
         count[0] += len(changes)
         roots = _exchanged(roots, changes)
     return list(roots)
-
-
-def _scans(roots: Sequence[Node]) -> list[Node]:
-    return [n for n in toposort(roots) if n.op.name == "scan"]
 
 
 def _exchanged(roots: Sequence[Node], changes: dict[Node, Node]) -> list[Node]:
@@ -55,11 +51,13 @@ def _exchanged(roots: Sequence[Node], changes: dict[Node, Node]) -> list[Node]:
 
 def _merged(roots: Sequence[Node]) -> dict[Node, Node]:
     """Results of loops for equal results of loops that do more."""
-    groups: dict[tuple[object, bool], list[Node]] = {}
+    groups: dict[object, list[Node]] = {}
     order = toposort(roots)
     for node in order:
         if node.op.name == "scan":
             groups.setdefault((node["length"], node["reverse"]), []).append(node)
+        elif node.op.name == "while":
+            groups.setdefault((node["test"].outputs, node["limit"]), []).append(node)
     homes: dict[Node, tuple[Node, dict[int, int]]] = {}
     for group in groups.values():
         group.sort(key=lambda n: -len(n["body"].outputs))
@@ -79,6 +77,8 @@ def _merged(roots: Sequence[Node]) -> dict[Node, Node]:
 
 def _places(small: Node, big: Node) -> dict[int, int] | None:
     """Where a loop has the results of another one that it contains; None if it does not contain it."""
+    if small.op.name == "while" and small["trips"] not in (None, big["trips"]):
+        return None
     mine, theirs = small["body"], big["body"]
     at = {param: k for k, param in enumerate(theirs.params)}
     places = {}
@@ -98,39 +98,67 @@ def _places(small: Node, big: Node) -> dict[int, int] | None:
     return places
 
 
+def _sequences(node: Node) -> int:
+    n: int = node["n_xs"] if node.op.name == "scan" else 0
+    return n
+
+
 def _role(node: Node, k: int) -> int:
-    return (k >= node["n_carry"]) + (k >= node["n_carry"] + node["n_xs"])
+    """0 for a carry, 1 for a sequence, 2 for what is closed over."""
+    return (k >= node["n_carry"]) + (k >= node["n_carry"] + _sequences(node))
 
 
 def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
-    """Loops without the results and carries that nothing reads."""
+    """Loops and branches without the results and carries that nothing reads."""
     read: dict[Node, dict[int, Node]] = {}
     for node in toposort(roots):
-        if node.op.name == "item" and node.inputs[0].op.name == "scan":
+        if node.op.name == "item":
             read.setdefault(node.inputs[0], {})[node["number"]] = node
     changes = {}
     for node, items in read.items():
-        body, n = node["body"], node["n_carry"]
-        kept = set(items)
-        while True:
-            below = set(toposort([body.outputs[k] for k in sorted(kept)]))
-            late = {k for k in range(n) if body.params[k] in below} - kept
-            if not late:
-                break
-            kept |= late
-        used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
-        if not isinstance(node["length"], int) and node["n_xs"] and not any(_role(node, k) == 1 for k in used):
-            used.insert(sum(k < n for k in used), n)  # a sequence tells how long the loop is
-        if len(kept) == len(body.outputs) and len(used) == len(body.params):
-            continue
-        order = sorted(kept)
-        smaller = Body([body.params[k] for k in used], [body.outputs[k] for k in order])
-        counts = [sum(_role(node, k) == role for k in used) for role in (0, 1)]
         with sites.at(node.sites, node.stems_from):
-            loop = make(
-                node.op, [node.inputs[k] for k in used], smaller, *counts, node["length"], node["reverse"]
-            )
+            found = _smaller_branch(node, items) if node.op.name == "cond" else _smaller_loop(node, items)
+        if found is None:
+            continue
+        smaller, order = found
         for k, old in items.items():
             with sites.at(old.sites, old.stems_from):
-                changes[old] = item(loop, order.index(k))
+                changes[old] = item(smaller, order.index(k))
     return changes
+
+
+def _smaller_branch(node: Node, kept: Collection[int]) -> tuple[Node, list[int]] | None:
+    order, inner = sorted(kept), bodies(node)
+    below = set(toposort([body.outputs[k] for body in inner for k in order]))
+    params = inner[0].params
+    used = [k for k, p in enumerate(params) if p in below]
+    if len(order) == len(inner[0].outputs) and len(used) == len(params):
+        return None
+    sides = [Body([params[k] for k in used], [body.outputs[k] for k in order]) for body in inner]
+    return make(node.op, [node.inputs[0], *(node.inputs[k + 1] for k in used)], *sides), order
+
+
+def _smaller_loop(node: Node, read: Collection[int]) -> tuple[Node, list[int]] | None:
+    body, n = node["body"], node["n_carry"]
+    test = node["test"].outputs if node.op.name == "while" else ()
+    kept = set(read)
+    while True:
+        below = set(toposort([*test, *(body.outputs[k] for k in sorted(kept))]))
+        late = {k for k in range(n) if body.params[k] in below} - kept
+        if not late:
+            break
+        kept |= late
+    used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
+    n_carry = sum(_role(node, k) == 0 for k in used)
+    if node.op.name == "scan" and not isinstance(node["length"], int) and _sequences(node):
+        if not any(_role(node, k) == 1 for k in used):
+            used.insert(n_carry, n)  # a sequence tells how long the loop is
+    if len(kept) == len(body.outputs) and len(used) == len(body.params):
+        return None
+    order, params = sorted(kept), [body.params[k] for k in used]
+    inputs, smaller = [node.inputs[k] for k in used], Body(params, [body.outputs[k] for k in order])
+    if node.op.name == "scan":
+        n_xs = sum(_role(node, k) == 1 for k in used)
+        return make(node.op, inputs, smaller, n_carry, n_xs, node["length"], node["reverse"]), order
+    trips = node["trips"] if any(k >= n for k in order) else None
+    return make(node.op, inputs, Body(params, test), smaller, n_carry, trips, node["limit"]), order
