@@ -71,8 +71,8 @@ from .lang.derivatives import hessian, hvp, jacobian, jvp
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.loops import cond, fori_loop, while_loop
 from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
+from .lang.loops import cond, fori_loop, while_loop
 from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,

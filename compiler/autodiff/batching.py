@@ -85,9 +85,10 @@ class _Batch:
         params = [self.param(p, has) for p, (_, has) in zip(node["then"].params, rest, strict=True)]
         sides = [self.body(body, params) for body in (node["then"], node["otherwise"])]
         kinds = [x[1] or y[1] for x, y in zip(*sides, strict=True)]
+        own = [p for p, _ in params]
         bodies = [
-            Body([p for p, _ in params], [with_axis(o, h, self.size) if k else o for (o, h), k in zip(s, kinds, strict=True)])
-            for s in sides
+            Body(own, [with_axis(*o, self.size) if k else o[0] for o, k in zip(side, kinds, strict=True)])
+            for side in sides
         ]
         branch = make("cond", (test, *(x for x, _ in rest)), *bodies)
         return [(item(branch, k), has) for k, has in enumerate(kinds)]

@@ -36,14 +36,17 @@ def loop_tangents(node: Node, given: Mapping[int, Node]) -> list[Node | None]:
     spans = loop.split(range(len(node.inputs)))
     moving = [[k for k in span if k in dots] for span in spans]
     stacked = [k for k in range(n, len(body.outputs)) if found[k] is not None]
-    augmented = loop.remade(
-        tuple([*(body.params[k] for k in span), *(dots[k] for k in own)] for span, own in zip(spans, moving, strict=True)),
-        [
-            *body.outputs[:n], *(_or_zeros(found[k], body.outputs[k]) for k in moving[0]),
-            *body.outputs[n:], *(found[k] for k in stacked),
-        ],
-        tuple([*(node.inputs[k] for k in span), *(start[k] for k in own)] for span, own in zip(spans, moving, strict=True)),
-    )  # fmt: skip
+
+    def beside(values: Sequence[Node], tangents: Mapping[int, Node]) -> tuple[list[Node], ...]:
+        """Carries, sequences and the rest, each followed by its tangents."""
+        groups = zip(spans, moving, strict=True)
+        return tuple([*(values[k] for k in span), *(tangents[k] for k in own)] for span, own in groups)
+
+    outputs = [
+        *body.outputs[:n], *(_or_zeros(found[k], body.outputs[k]) for k in moving[0]),
+        *body.outputs[n:], *(y for y in found[n:] if y is not None),
+    ]  # fmt: skip
+    augmented = loop.remade(beside(body.params, dots), outputs, beside(node.inputs, start))
     places = {k: n + at for at, k in enumerate(moving[0])}
     places.update({k: len(body.outputs) + len(moving[0]) + at for at, k in enumerate(stacked)})
     return [item(augmented, places[k]) if k in places else None for k in range(len(body.outputs))]

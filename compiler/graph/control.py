@@ -99,7 +99,8 @@ SCAN = register(
 def _tested(name: str, body: Body) -> None:
     (test,) = body.outputs
     if test.shape != () or test.dtype != dtypes.BOOL:
-        raise ShapeError(f"{name}: the condition must be a 0-d bool, got {describe(test)}" + operand_lines("p", (test,)))
+        text = f"{name}: the condition must be a 0-d bool, got {describe(test)}"
+        raise ShapeError(text + operand_lines("p", (test,)))
 
 
 def _cond_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -149,9 +150,9 @@ def _while_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
     return run_while(node, arrays)
 
 
-# inputs: initial carries, closed-over arrays; the parameters of both bodies in the same order. Outputs of the body: next
-# carries, then one element of every stacked result. A loop with stacks binds `trips`, the Dim of their leading axis, to
-# the number of iterations that ran. None run beyond `limit`.
+# inputs: initial carries, closed-over arrays; the parameters of both bodies in the same order. Outputs of the body:
+# next carries, then one element of every stacked result. A loop with stacks binds `trips`, the Dim of their leading
+# axis, to the number of iterations that ran. None run beyond `limit`.
 WHILE = register(
     Op(
         "while",
@@ -173,7 +174,7 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
         return order
     after: dict[Node, tuple[Node, ...]] = {}
     for node in order:
-        shapes = node.shape if node.op.kind == "control" and node.op.name != "item" else (node.shape,)
+        shapes: Sequence[Any] = node.shape if node.op.kind == "control" and node.op is not ITEM else (node.shape,)
         bound = dict.fromkeys(binders[d] for s in shapes for e in s for d in sizes.dims_of(e) if d in binders)
         after[node] = (*(b for b in bound if b is not node), *node.inputs)
     return toposort(roots, operands=after.__getitem__)
@@ -183,7 +184,7 @@ def _item_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, An
     return inputs[0].shape[attrs[0]], inputs[0].dtype[attrs[0]]
 
 
-register(
+ITEM = register(
     Op(
         "item",
         "control",

@@ -11,7 +11,7 @@ from ..graph import build as b
 from ..graph import sizes
 from ..graph.control import Body, item
 from ..graph.dtypes import DType
-from ..graph.node import Node, make, toposort, type_text
+from ..graph.node import Node, make, noting_new, toposort, type_text
 from ..graph.sizes import Extent, Shape
 from ..graph.substitute import substitute
 from .array import Array
@@ -35,6 +35,7 @@ class Bodies:
     def __init__(self, label: str, types: Sequence[tuple[Shape, DType]]) -> None:
         self.trace = Trace(label, len(_open.traces))
         self.params = self._placeholders(types, 0)
+        self.made: list[Node] = []
 
     def _placeholders(self, types: Sequence[tuple[Shape, DType]], first: int) -> list[Array]:
         return [
@@ -46,17 +47,20 @@ class Bodies:
         self.trace.is_open = True
         _open.traces.append(self.trace)
         try:
-            return fn(*args)
+            with noting_new(self.made):
+                return fn(*args)
         finally:
             _open.traces.pop()
             self.trace.is_open = False
 
-    def closed(self, *outputs: Sequence[Array]) -> tuple[list[Body], list[Array]]:
-        """A body for each list of outputs, and what they need from outside."""
+    def closed(self, *outputs: Sequence[Array], lazy: bool = False) -> tuple[list[Body], list[Array]]:
+        """A body for each list of outputs, and what they need from outside. What does not depend on the placeholders
+        is computed outside, once; if `lazy`, all that calls have made stays inside."""
         nodes = [[o.node for o in group] for group in outputs]
         flat = [n for group in nodes for n in group]
         params = [p.node for p in self.params]
-        outer = _closed_over(flat, params)
+        inner = [*params, *(n for n in self.made if n.op.kind != "leaf")] if lazy else params
+        outer = _closed_over(flat, inner)
         extra = [p.node for p in self._placeholders([(n.shape, n.dtype) for n in outer], len(params))]
         values = dict(zip(outer, extra, strict=True))
         bodies = [Body([*params, *extra], substitute(group, values)) for group in nodes]
@@ -71,9 +75,9 @@ class _Open(threading.local):
 _open = _Open()
 
 
-def _closed_over(outputs: Sequence[Node], params: Sequence[Node]) -> list[Node]:
-    """What the outputs need from outside: the uppermost nodes that depend on no placeholder and are not constant."""
-    inner = set(params)
+def _closed_over(outputs: Sequence[Node], inside: Sequence[Node]) -> list[Node]:
+    """What the outputs need from outside: the uppermost nodes that depend on nothing inside and are not constant."""
+    inner = set(inside)
     order = toposort(outputs)
     for node in order:
         if any(i in inner for i in node.inputs):

@@ -40,7 +40,7 @@ def cond(pred: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *
             error = DTypeError if one.shape == other.shape else ShapeError
             texts = f"{type_text(one.shape, one.dtype)} if true and {type_text(other.shape, other.dtype)} if false"
             raise complain(error, f"cond: result {k} is {texts}", one, other)
-    (then, otherwise), closed = bodies.closed(*results)
+    (then, otherwise), closed = bodies.closed(*results, lazy=True)
     inputs = [test, *handles, *closed]
     node = make("cond", [x.node for x in inputs], then, otherwise)
     return unflatten(sides[0][1], [wrap(item(node, k), inputs) for k in range(len(then.outputs))])
@@ -50,8 +50,8 @@ def _predicate(name: str, pred: Array) -> Array:
     if pred.dtype != BOOL:
         raise complain(DTypeError, f"{name}: the condition must be a bool, got {pred.dtype}", pred)
     if pred.shape != ():
-        text = f"{name}: the condition must be 0-d, got {type_text(pred.shape, pred.dtype)}; take ad.any or ad.all of it"
-        raise complain(ShapeError, text, pred)
+        got = type_text(pred.shape, pred.dtype)
+        raise complain(ShapeError, f"{name}: the condition must be 0-d, got {got}; take ad.any or ad.all of it", pred)
     return pred
 
 

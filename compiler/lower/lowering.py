@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.control import Body, in_order
+from ..graph.control import Body
 from ..graph.index import IVar
 from ..graph.node import Node, make, toposort
 from ..graph.program import Program
@@ -475,9 +475,9 @@ class Scope:
             homes[out] = self._view(out, base)
             views.append(homes[out])
         steps = Scope(self.shared, leaves, homes, {}, False).run(separated)
-        self.steps.append(
-            WhileLoop(IVar("t", node["trips"] or 1), testing, flag, steps, views, carries, node["trips"], limit, record, places)
-        )
+        t = IVar("t", node["trips"] or 1)
+        loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
+        self.steps.append(loop)
 
     def _cond(self, node: Node) -> None:
         results = self._items(node)

@@ -105,8 +105,8 @@ def _grown(steps: Sequence[Step], loops: Sequence[WhileLoop], layout: Layout) ->
         here, waiting = pending.pop()
         for k, step in enumerate(here):
             if isinstance(step, WhileLoop) and step.trips in unknown:
-                below = touched(here[k + 1 :])
-                ready = [b for b in layout.lifetimes if b in waiting and b in below and step.trips in sizes.dims_of(nbytes(b))]
+                below = touched(here[k + 1 :]) & waiting
+                ready = [b for b in layout.lifetimes if b in below and step.trips in sizes.dims_of(nbytes(b))]
                 layout.grown.setdefault(step, []).extend(ready)
                 waiting = waiting - set(ready)
             pending.extend((inner, waiting) for inner in inner_steps(step))

@@ -76,7 +76,7 @@ def _order(steps: Sequence[Step], written: set[Buf]) -> None:
             _has_value(step.flag, written, "a loop depends on")
         for _, _, following, last in step.carries:
             _has_value(following, written, "a loop goes on with")
-            written.add(last)
+            written.add(_base(last))
 
 
 def _reads_what_is_written(kernel: Kernel, written: set[Buf]) -> None:

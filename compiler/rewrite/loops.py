@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from ..graph import build as b
 from ..graph import sites
 from ..graph.control import Body, bodies, item
 from ..graph.node import Node, make, toposort
@@ -32,7 +33,7 @@ def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
             with sites.at(node.sites, node.stems_from):
                 changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
     roots = _exchanged(roots, changes)
-    for step in (_merged, _pruned):
+    for step in (_unrolled, _merged, _pruned):
         changes = step(roots)
         count[0] += len(changes)
         roots = _exchanged(roots, changes)
@@ -47,6 +48,24 @@ def _exchanged(roots: Sequence[Node], changes: dict[Node, Node]) -> list[Node]:
         if before == new:
             break
     return new
+
+
+def _unrolled(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Results of loops that run never or once, without the loop."""
+    changes: dict[Node, Node] = {}
+    for node in toposort(roots):
+        if node.op.name != "item" or node.inputs[0].op.name != "scan" or node.inputs[0]["length"] not in (0, 1):
+            continue
+        loop, number = node.inputs[0], node["number"]
+        n, m, body = loop["n_carry"], loop["n_carry"] + loop["n_xs"], loop["body"]
+        with sites.at(node.sites, node.stems_from):
+            if loop["length"] == 0:
+                changes[node] = loop.inputs[number] if number < n else b.full(0, node.shape, node.dtype)
+                continue
+            operands = [b.reshape(x, x.shape[1:]) if n <= k < m else x for k, x in enumerate(loop.inputs)]
+            (value,) = substitute([body.outputs[number]], dict(zip(body.params, operands, strict=True)))
+            changes[node] = b.reshape(value, node.shape)
+    return changes
 
 
 def _merged(roots: Sequence[Node]) -> dict[Node, Node]:
@@ -99,13 +118,12 @@ def _places(small: Node, big: Node) -> dict[int, int] | None:
 
 
 def _sequences(node: Node) -> int:
-    n: int = node["n_xs"] if node.op.name == "scan" else 0
-    return n
+    return int(node["n_xs"]) if node.op.name == "scan" else 0
 
 
 def _role(node: Node, k: int) -> int:
     """0 for a carry, 1 for a sequence, 2 for what is closed over."""
-    return (k >= node["n_carry"]) + (k >= node["n_carry"] + _sequences(node))
+    return int(k >= node["n_carry"]) + int(k >= node["n_carry"] + _sequences(node))
 
 
 def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
@@ -150,9 +168,9 @@ def _smaller_loop(node: Node, read: Collection[int]) -> tuple[Node, list[int]] |
         kept |= late
     used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
     n_carry = sum(_role(node, k) == 0 for k in used)
-    if node.op.name == "scan" and not isinstance(node["length"], int) and _sequences(node):
-        if not any(_role(node, k) == 1 for k in used):
-            used.insert(n_carry, n)  # a sequence tells how long the loop is
+    told = node.op.name == "while" or isinstance(node["length"], int) or not _sequences(node)
+    if not told and not any(_role(node, k) == 1 for k in used):
+        used.insert(n_carry, n)  # a sequence tells how long the loop is
     if len(kept) == len(body.outputs) and len(used) == len(body.params):
         return None
     order, params = sorted(kept), [body.params[k] for k in used]
