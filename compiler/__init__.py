@@ -17,9 +17,21 @@ from .errors import (
 )
 from .graph import dtypes
 from .graph.sizes import Dim
-from .lang import nn, optim
+from .lang import nn, optim, random
 from .lang import tracing as _tracing
-from .lang.activations import elu, gelu, leaky_relu, log_softmax, logsumexp, one_hot, silu, softmax, softplus
+from .lang.activations import (
+    elu,
+    gelu,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    one_hot,
+    silu,
+    softmax,
+    softplus,
+)
 from .lang.arithmetic import (
     abs,
     add,
@@ -35,6 +47,7 @@ from .lang.arithmetic import (
     greater,
     greater_equal,
     isfinite,
+    isinf,
     isnan,
     less,
     less_equal,
@@ -46,6 +59,7 @@ from .lang.arithmetic import (
     maximum,
     minimum,
     multiply,
+    nan_to_num,
     negative,
     not_equal,
     pow,
@@ -65,15 +79,18 @@ from .lang.arithmetic import (
 )
 from .lang.array import Array
 from .lang.batching import vmap
+from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .lang.control import scan
 from .lang.create import constant, input, variable
+from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
 from .lang.derivatives import hessian, hvp, jacobian, jvp
+from .lang.einsum import einsum
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
-from .lang.linalg import einsum, matmul, outer, tensordot, trace, vecdot
+from .lang.linalg import diagonal, matmul, outer, tensordot, trace, vecdot
 from .lang.loops import cond, fori_loop, while_loop
-from .lang.reducing import all, any, argmax, argmin, max, mean, min, std, sum, var, vector_norm
+from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.shaping import (
     arange,
     broadcast_to,
@@ -99,6 +116,8 @@ from .lang.shaping import (
     zeros,
     zeros_like,
 )
+from .lang.sorting import argsort, searchsorted, sort, topk
+from .lang.special import digamma, erf, erfc, lgamma, polygamma
 from .lang.tracing import function
 from .version import VERSION as __version__
 
@@ -152,7 +171,14 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "astype",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
     "bool_",
     "broadcast_to",
     "ceil",
@@ -162,10 +188,19 @@ __all__ = [
     "cond",
     "constant",
     "cos",
+    "count_nonzero",
+    "cummax",
+    "cummin",
+    "cumulative_prod",
+    "cumulative_sum",
+    "diagonal",
+    "digamma",
     "divide",
     "einsum",
     "elu",
     "equal",
+    "erf",
+    "erfc",
     "exp",
     "expand_dims",
     "eye",
@@ -182,6 +217,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "hard_tanh",
     "hessian",
     "hvp",
     "inf",
@@ -190,14 +226,17 @@ __all__ = [
     "int64",
     "is_grad_enabled",
     "isfinite",
+    "isinf",
     "isnan",
     "jacobian",
     "jvp",
     "leaky_relu",
     "less",
     "less_equal",
+    "lgamma",
     "load",
     "log",
+    "log_sigmoid",
     "log_softmax",
     "logical_and",
     "logical_not",
@@ -214,6 +253,7 @@ __all__ = [
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
     "negative",
     "newaxis",
     "nn",
@@ -227,7 +267,10 @@ __all__ = [
     "pad",
     "permute_dims",
     "pi",
+    "polygamma",
     "pow",
+    "prod",
+    "random",
     "reciprocal",
     "relu",
     "remainder",
@@ -236,6 +279,7 @@ __all__ = [
     "rsqrt",
     "save",
     "scan",
+    "searchsorted",
     "set_grad_enabled",
     "sigmoid",
     "sign",
@@ -243,6 +287,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -255,6 +300,7 @@ __all__ = [
     "take",
     "tanh",
     "tensordot",
+    "topk",
     "trace",
     "tril",
     "triu",

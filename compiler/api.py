@@ -20,6 +20,7 @@ from .graph.program import Program
 from .graph.serial import canonical_key, deserialize_program, serialize_program
 from .lang.array import Array
 from .lang.lift import as_array
+from .lang.state import released
 from .lower.names import is_free, is_free_function
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
@@ -43,6 +44,7 @@ def compile(
     target: Any = None,
     backend: str = "c",
     options: Options | None = None,
+    state_updates: bool = True,
 ) -> CompiledFunction:
     """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
 
@@ -55,11 +57,13 @@ def compile(
     target    "native" (default), the name of an ISA, or a `Target` record
     backend   "c", or "numpy" to run the graph in the reference interpreter
     options   what to leave out or recompute, for work on the compiler itself
+    state_updates  also perform the updates that results bring along, such as those of running statistics; `updates`
+              of the same variable stand instead
 
     Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
     compiler.
     """
-    program, structure = _program(inputs, outputs, updates, name)
+    program, structure = _program(inputs, outputs, updates, name, state_updates)
     if backend not in BACKENDS:
         raise CompileError(f"compile: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     return _build(program, structure, threads, target, backend, options)
@@ -141,7 +145,9 @@ def _prepare(parallel: bool) -> None:
             build_services()
 
 
-def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str) -> tuple[Program, Any]:
+def _program(
+    inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, name: str, state_updates: bool
+) -> tuple[Program, Any]:
     if not isinstance(name, str) or not _NAME.match(name):
         raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
     if not is_free_function(name):
@@ -178,7 +184,11 @@ def _program(inputs: Any, outputs: Any, updates: Mapping[Array, Any] | None, nam
                 f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
             )
         pairs.append((variable.node, new))
-    program = Program(name, tuple(x.node for x in given), tuple(leaves), tuple(pairs)).listed()
+    written = [v for v, _ in pairs]
+    roots, brought = released([*leaves, *(new for _, new in pairs)], written, state_updates)
+    leaves, values = roots[: len(leaves)], roots[len(leaves) :]
+    own = (*zip(written, values, strict=True), *brought)
+    program = Program(name, tuple(x.node for x in given), tuple(leaves), own).listed()
     _check_dims(program)
     return program, structure
 

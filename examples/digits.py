@@ -4,145 +4,22 @@ Forward pass, backward pass and Adam's update are one native call per step. Prin
 held-out fifth of the images, and draws the loss curve and the misclassified digits.
 """
 
-import argparse
-import sys
-import time
-from pathlib import Path
-
-import matplotlib
 import numpy as np
-from sklearn.datasets import load_digits
+from digits_common import run
 
 import adjoint as ad
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
-COLOUR, MUTED = "#1f5a94", "#8a8f98"
-
-
-def load():
-    """(training images, labels, held-out images, labels): every run holds out the same fifth."""
-    digits = load_digits()
-    images = (digits.data / 16).astype(np.float32)
-    labels = digits.target.astype(np.int64)
-    order = np.random.default_rng(2024).permutation(len(images))
-    held, kept = np.split(order, [len(images) // 5])
-    return images[kept], labels[kept], images[held], labels[held]
-
-
-def build(batch, n_test, threads, backend):
-    """The training step and the classifier, which share their variables."""
-    model = ad.nn.Sequential(
+def model():
+    return ad.nn.Sequential(
         ad.nn.Linear(64, 128, seed=1), ad.relu, ad.nn.Linear(128, 128, seed=2), ad.relu, ad.nn.Linear(128, 10, seed=3)
     )
-    x = ad.input("x", (batch, 64))
-    t = ad.input("t", (batch,), dtype="int64")
-    rate = ad.input("rate", ())
-    loss = ad.nn.cross_entropy(model(x), t)
-    updates = ad.optim.Adam(rate).minimize(loss)
-    step = ad.compile([x, t, rate], loss, updates=updates, name="step", threads=threads, backend=backend)
-
-    images = ad.input("images", (n_test, 64))
-    probabilities = ad.softmax(model(images))
-    classify = ad.compile(images, probabilities, name="classify", threads=threads, backend=backend)
-    return step, classify
 
 
-def progress(done, total, loss):
-    """One line on stderr, rewritten in place."""
-    if sys.stderr.isatty() or done == total:
-        filled = 40 * done // total
-        bar = "█" * filled + "·" * (40 - filled)
-        print(f"\r{bar} {done:5}/{total}  loss {loss:.4f}", end="\n" if done == total else "", file=sys.stderr)
-
-
-def train(step, images, labels, batch, epochs, rate=3e-3, noise=0.2):
-    """The loss of every step, and the seconds spent in them. Noise on the pixels keeps so few images from being learnt
-    by heart."""
-    rng = np.random.default_rng(7)
-    per_epoch = len(images) // batch
-    losses, seconds = [], 0.0
-    total = epochs * per_epoch
-    for _ in range(epochs):
-        order = rng.permutation(len(images))
-        for k in range(per_epoch):
-            chosen = order[k * batch : (k + 1) * batch]
-            x = images[chosen] + noise * rng.standard_normal((batch, 64), dtype=np.float32)
-            t = labels[chosen]
-            now = rate * 0.5 * (1 + np.cos(np.pi * len(losses) / total))  # falls to zero along half a cosine
-            start = time.perf_counter()
-            loss = step(x, t, now)
-            seconds += time.perf_counter() - start
-            losses.append(float(loss))
-        progress(len(losses), total, float(np.mean(losses[-per_epoch:])))
-    return losses, seconds
-
-
-def draw_losses(path, losses, per_epoch):
-    epochs = (np.arange(len(losses)) + 1) / per_epoch
-    means = np.mean(np.reshape(losses, (-1, per_epoch)), axis=1)
-    figure, axes = plt.subplots(figsize=(7, 4), dpi=150)
-    axes.semilogy(epochs, losses, color=MUTED, linewidth=0.5, alpha=0.5, label="each step")
-    axes.semilogy(np.arange(len(means)) + 0.5, means, color=COLOUR, linewidth=2, label="mean of an epoch")
-    axes.set(xlabel="epoch", ylabel="cross-entropy", xlim=(0, epochs[-1]))
-    axes.set_title("Training loss", loc="left")
-    axes.grid(axis="y", color="#e3e5e8", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
-
-
-def draw_mistakes(path, images, labels, probabilities):
-    """Every misclassified image with its label, what was read instead, and how surely."""
-    guesses = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(guesses != labels)
-    columns = max(4, min(8, len(wrong)))
-    rows = max(1, -(-len(wrong) // columns))
-    figure, grid = plt.subplots(rows, columns, figsize=(1.5 * columns, 0.6 + 2 * rows), dpi=150, squeeze=False)
-    for axes in grid.flat[len(wrong) :]:
-        axes.axis("off")
-    for axes, k in zip(grid.flat, wrong, strict=False):
-        axes.imshow(images[k].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"{labels[k]} read as {guesses[k]}\n{probabilities[k].max():.0%} sure", fontsize=9)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_color("#d5d8dc")
-    figure.suptitle(f"{len(wrong)} of {len(labels)} held-out digits misclassified", x=0.02, ha="left", fontsize=11)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=32, help="images per step")
-    parser.add_argument("--threads", type=int, default=None, help="most threads a step uses (default: all CPUs)")
-    parser.add_argument("--backend", choices=("c", "numpy"), default="c", help="numpy needs no C compiler")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the pictures")
-    options = parser.parse_args()
-    images, labels, test_images, test_labels = load()
-    if options.epochs < 1 or not 1 <= options.batch <= len(images):
-        parser.error(f"--epochs must be at least 1, --batch between 1 and {len(images)}")
-
-    start = time.perf_counter()
-    step, classify = build(options.batch, len(test_images), options.threads, options.backend)
-    compiled = time.perf_counter() - start
-
-    losses, seconds = train(step, images, labels, options.batch, options.epochs)
-    probabilities = classify(test_images)
-    right = int((probabilities.argmax(axis=1) == test_labels).sum())
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    draw_losses(options.out / "loss.png", losses, len(images) // options.batch)
-    draw_mistakes(options.out / "mistakes.png", test_images, test_labels, probabilities)
-    print(f"compiled in    {compiled:.2f} s (both functions; cached for the next run)")
-    print(f"time per step  {1e6 * seconds / len(losses):.1f} µs ({len(losses)} steps of {options.batch} images)")
-    print(f"accuracy       {right / len(test_labels):.2%} ({right} of {len(test_labels)} held-out images)")
-    print(f"pictures       {options.out / 'loss.png'}, {options.out / 'mistakes.png'}")
+def noisy(rng, images, noise=0.2):
+    """Noise on every pixel."""
+    return images + noise * rng.standard_normal(images.shape, dtype=np.float32)
 
 
 if __name__ == "__main__":
-    main()
+    run(model(), noisy, __doc__, epochs=30, rate=3e-3, out="out")

@@ -26,9 +26,9 @@ SAMPLES = 8
 _EXACT = frozenset((
     "negative", "abs", "relu", "maximum", "minimum", "where", "max", "argmax", "cast", "check_index", "take", "reshape",
     "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy", "item",
-    "less", "less_equal", "equal", "not_equal",
+    "less", "less_equal", "equal", "not_equal", "argsort", "running_argmax", "searchsorted",
 ))  # fmt: skip
-_SUMS = ("reduction", "contraction", "scatter", "control")
+_SUMS = ("reduction", "contraction", "scatter", "sequence", "control")
 
 
 def build(

@@ -89,6 +89,14 @@ def logic() -> Program:
     return _program("logic", [a, b, u], outputs)
 
 
+def sequences() -> Program:
+    """Sorts of rows and columns, and a search."""
+    x, k = ad.input("x", ("n", 40)), ad.input("k", (40,), "int32")
+    values, places = ad.topk(x, 3)
+    places_of_k, found = ad.argsort(k, descending=True), ad.searchsorted(ad.sort(k), k, "right")
+    return _program("sequences", [x, k], [values, places, places_of_k, found, ad.grad(ad.sum(ad.sort(x, 0) * x), x)])
+
+
 def large() -> Program:
     """Kernels of several chunks, with exp, tanh, products that become FMAs and sums over everything."""
     x, w, s = ad.input("x", (300, 700)), ad.input("w", (700, 90)), ad.input("s", (700,))
@@ -99,7 +107,7 @@ def large() -> Program:
 
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
-    f.__name__: f for f in (elementwise, rows, dense, mlp, convolution, recurrence, gather, wide, logic)
+    f.__name__: f for f in (elementwise, rows, dense, mlp, convolution, recurrence, gather, wide, logic, sequences)
 }
 SIZES = {"n": 23, "m": 13}
 

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from adjoint.graph import build as b
-from adjoint.graph import dtypes, interp, sizes
+from adjoint.graph import dtypes, interp, sequence, sizes
 from adjoint.graph.contraction import contract, plain
 from adjoint.graph.node import Literal, Node, Token, make
 from adjoint.graph.program import Program
 from adjoint.graph.sizes import Dim, Extent, Shape
 from adjoint.graph.storage import Storage
 from adjoint.graph.table import OPS
+from adjoint.graph.views import windows
 
-_GUARDED = {"exp", "log", "sqrt", "rsqrt", "power", "divide"}
+_GUARDED = {"exp", "log", "sqrt", "rsqrt", "power", "divide", "lgamma", "digamma", "polygamma"}
 _LEFT_OUT = {"cast", "check_index"}
 
 
@@ -81,7 +82,7 @@ class _Generator:
         static = [tuple(e if isinstance(e, int) else 2 for e in self.shape()) for _ in range(self.rng.randint(0, 2))]
         variables = [self.leaf("variable", f"w{k}", shape) for k, shape in enumerate(static)]
         steps = [self.elementwise, self.elementwise, self.elementwise, self.reduction, self.contraction, self.view,
-                 self.view, self.structural, self.cast]
+                 self.view, self.structural, self.sequence, self.cast]
         for _ in range(size):
             made = self.rng.choice(steps)()
             if made is not None and self.small(made):
@@ -143,7 +144,7 @@ class _Generator:
         operands = [x, *(self.partner(x) for _ in range((op.arity or 1) - 1))]
         if op.name in _GUARDED:
             operands = [self.squash(o, *op.samples[k]) for k, o in enumerate(operands)]
-        return make(op, operands)
+        return make(op, operands, *op.sample_attrs)
 
     def squash(self, x: Node, low: float, high: float) -> Node:
         return b.add(b.mul(make("sigmoid", (x,)), high - low), low)  # type: ignore[no-any-return]
@@ -153,10 +154,22 @@ class _Generator:
         if x is None:
             return None
         axes = sorted(self.rng.sample(range(len(x.shape)), self.rng.randint(1, len(x.shape))))
-        name = self.rng.choice(["sum", "sum", "max", "argmax"])
-        if name != "sum" and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
+        name = self.rng.choice(["sum", "sum", "prod", "max", "argmax"])
+        if name not in ("sum", "prod") and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
             return None
         return make(name, (x,), tuple(axes))
+
+    def sequence(self) -> Node | None:
+        x = self.pick(lambda o: len(o.shape) > 0 and o.dtype != dtypes.BOOL)
+        if x is None:
+            return None
+        axis, back = self.rng.randrange(len(x.shape)), self.rng.random() < 0.5
+        name = self.rng.choice(["argsort", "running_argmax", "recurrence", "sum", "product"])
+        if name == "recurrence":
+            return sequence.recurrence(self.partner(x), x, self.rng.choice([0, 1]), axis, back)
+        if name in ("sum", "product"):
+            return (sequence.running_sum if name == "sum" else sequence.running_product)(x, axis, back)
+        return make(name, (x,), axis)
 
     def contraction(self) -> Node | None:
         """A matrix product, an outer product or a convolution along the last axis."""
@@ -200,11 +213,13 @@ class _Generator:
         x = self.pick(lambda o: len(o.shape) > 0)
         if x is None:
             return None
-        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota"])
+        rank, kind = len(x.shape), self.rng.choice(["slice", "pad", "concat", "take", "scatter", "iota", "affine"])
         axis = self.rng.randrange(rank)
         n = x.shape[axis]
         if kind == "iota":
             return b.cast(b.iota(x.shape, axis), x.dtype)
+        if kind == "affine":
+            return self.affine(x)
         if kind == "concat":
             return make("concat", (x, self.partner(x)), axis)
         if kind == "pad":
@@ -226,6 +241,17 @@ class _Generator:
         if kind == "take" or x.dtype == dtypes.BOOL:
             return taken
         return make("scatter_add", (checked, taken), axis, n)
+
+    def affine(self, x: Node) -> Node | None:
+        """A diagonal, else windows along the last axis."""
+        rank, n = len(x.shape), x.shape[-1]
+        if rank >= 2 and n == x.shape[-2]:
+            return make("diagonal", (x,))
+        kernel, stride, dilation = (self.rng.choice([1, 2, 3]) for _ in range(3))
+        room = sizes.add(n, -dilation * (kernel - 1) - 1)
+        if rank >= 4 or sizes.lower_bound(n) <= dilation * (kernel - 1):
+            return None
+        return windows(x, (kernel,), (stride,), (dilation,), (sizes.add(sizes.floordiv(room, stride), 1),))
 
     def cast(self) -> Node | None:
         x = self.pick()

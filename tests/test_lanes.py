@@ -484,7 +484,7 @@ def numpy_value(function: str, element: str, data: list[Array]) -> Array:
         if function == "fma":
             return a * b + data[2]
         if function == "floordiv" and dtype.kind == "f":
-            return np.floor(a / b)
+            return np.floor_divide(a, b)
         if function in ("floordiv", "mod") and dtype.kind != "f":
             divide = np.floor_divide if function == "floordiv" else np.mod
             return np.where(b == 0, 0, divide(a, np.where(b == 0, 1, b))).astype(dtype)

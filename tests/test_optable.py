@@ -9,10 +9,12 @@ from adjoint.graph import dtypes
 from adjoint.graph.node import Op, Token, make
 from adjoint.graph.table import OPS
 
-KINDS = {"leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"}
+KINDS = {"leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "sequence", "control"}
 # Why an operation has no derivative.
 NO_DERIVATIVE = {
-    **dict.fromkeys(["floor_divide", "remainder", "check_index"], "integers only"),
+    "check_index": "integers only",
+    **dict.fromkeys(["bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert"], "integers only"),
+    **dict.fromkeys(["bitwise_left_shift", "bitwise_right_shift", "philox"], "integers only"),
     **dict.fromkeys(["less", "less_equal", "equal", "not_equal"], "gives bool"),
     **dict.fromkeys(["logical_and", "logical_or", "logical_not"], "bool only"),
 }
@@ -57,7 +59,7 @@ def test_the_value_has_the_inferred_type(name: str, dtype: dtypes.DType) -> None
     if name == "where":
         arrays[0] = arrays[0] > 0
     leaves = [make("input", (), Token(f"x{k}"), a.shape, a.dtype) for k, a in enumerate(arrays)]
-    node = make(op, leaves, *([dtypes.FLOAT64] if name == "cast" else []))
+    node = make(op, leaves, *([dtypes.FLOAT64] if name == "cast" else op.sample_attrs))
     assert op.evaluate is not None
     value = np.asarray(op.evaluate(node, arrays, node.shape))
     assert (value.shape, value.dtype) == (node.shape, node.dtype)

@@ -267,7 +267,7 @@ class ExprPrinter(IndexPrinter):
         while len(names) > 1:
             names = [self.call(function, t, names[k], names[k + 1]) for k in range(0, len(names), 2)]
         scalar = element(e.dtype)
-        return Value(self.call("hsum" if function == "add" else "hmax", t, names[0]), scalar)
+        return Value(self.call({"add": "hsum", "mul": "hprod", "max": "hmax"}[function], t, names[0]), scalar)
 
     def register(self, buf: Buf, at: tuple[Index, ...]) -> Value:
         copy = self.lanes.copy if self.lanes is not None and buf.storage == "lanes" else 0

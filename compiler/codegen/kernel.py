@@ -22,6 +22,7 @@ from ..lower.ir import (
     Loop,
     Prefetch,
     Reduce,
+    Routine,
     Stmt,
     Store,
     expressions,
@@ -191,9 +192,12 @@ class KernelPrinter(StatementPrinter):
         flush()
 
     def call_kernel(self, stmt: Call) -> None:
-        self.calls.append(stmt.kernel)
         args = [self.pointer(buf, i) for buf, i in stmt.args]
         args += [self.index(i) for i in stmt.sizes]
+        if isinstance(stmt.kernel, Routine):
+            self.emit(self.call(stmt.kernel.name, element(stmt.kernel.dtype), *args) + ";")
+            return
+        self.calls.append(stmt.kernel)
         self.emit(f"{self.callees[stmt.kernel]}({', '.join(args)});")
 
     def loop(self, loop: Loop, memo: dict[int, Value]) -> None:

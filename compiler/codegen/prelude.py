@@ -19,6 +19,7 @@ from typing import Any, cast
 from ..artifact import Target
 from .coefficients import CONSTANTS, POLYNOMIALS
 from .env import template
+from .special_coefficients import SPECIAL, polygamma
 
 _MEMORY = {
     "f32": "float", "f64": "double", "i32": "int32_t", "i64": "int64_t", "u8": "uint8_t", "b8": "uint8_t",
@@ -26,6 +27,15 @@ _MEMORY = {
 }  # fmt: skip
 _SCALAR = {**_MEMORY, "m32": "int", "m64": "int"}
 MATH = frozenset(("exp", "expm1", "tanh", "sigmoid", "rsqrt", "relu", "log", "log1p", "mul_error", "pow", "erf"))
+# The files of functions that are macros of their own, each written once for every path.
+_FILES = {
+    **dict.fromkeys(MATH, "math.h.j2"),
+    **dict.fromkeys(("erfc", "lgamma", "digamma", "polygamma"), "special.h.j2"),
+    "philox": "random.h.j2",
+}
+# Those so large that compilers should see them once.
+LARGE = frozenset(("lgamma", "digamma", "polygamma"))
+ROUTINES = frozenset(("argsort", "search_left", "search_right"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {
@@ -37,6 +47,10 @@ _KINDS = {
     **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
     **dict.fromkeys(("first_n", "any", "all"), "m"),
+    **dict.fromkeys(_FILES, "f"),
+    "relu": "fiu",
+    "philox": "i",
+    **dict.fromkeys(ROUTINES, "fiu"),
 }
 _NAME = re.compile(r"\b((?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?)_([a-z]\w*)\(")
 _TYPE = re.compile(r"\b(?:[fim](?:32|64)|u(?:8|32|64)|b8)(?:x\d+)?(?=\b|_)")
@@ -80,6 +94,11 @@ class Lane:
     def of(self, element: str) -> Lane:
         """The type with other elements and as many lanes."""
         return lane_type(element, self.lanes)
+
+    @property
+    def half(self) -> Lane:
+        """The type with half as many lanes; a scalar stays."""
+        return lane_type(self.element, max(1, self.lanes // 2))
 
     @property
     def unsigned(self) -> Lane:
@@ -151,15 +170,32 @@ def _references(text: str, own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def macro_of(function: str) -> str | None:
+    """The macro of a function that has one of its own; those that are named for a number have one together."""
+    base = "polygamma" if function.startswith("polygamma") else function
+    return base if base in _FILES else None
+
+
+def _written(macro: str, function: str, t: Lane, fma: bool) -> str:
+    if t.kind not in _KINDS[macro]:
+        raise ValueError(f"{function} is not defined for {t}")
+    write = cast("Callable[..., str]", getattr(cast(Any, template(_FILES[macro])).module, macro))
+    if macro == "polygamma":
+        return str(write(t, polygamma(int(function.removeprefix(macro))), SPECIAL[64]))
+    more = (SPECIAL.get(t.bits),) if _FILES[macro] == "special.h.j2" else ()
+    return str(write(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma, *more))
+
+
 @lru_cache(maxsize=4096)
 def _function(function: str, type_name: str, fma: bool) -> _Function:
     t = parse(type_name)
-    if function in MATH:
-        if t.kind not in ("fiu" if function == "relu" else "f"):
-            raise ValueError(f"{function} is not defined for {type_name}")
-        macro = cast("Callable[..., str]", getattr(cast(Any, template("math.h.j2")).module, function))
+    macro = macro_of(function)
+    if macro is not None:
+        base = macro
+        gnu = plain = _written(macro, function, t, fma)
+    elif function in ROUTINES:
         base = function
-        gnu = plain = str(macro(t, CONSTANTS.get(t.bits), POLYNOMIALS.get(t.bits), fma))
+        gnu = plain = str(getattr(cast(Any, template("routines.h.j2")).module, function)(t))
     else:
         base, source = _source(function, t)
         define = cast("Callable[..., str]", cast(Any, template("lanes.h.j2")).module.define)

@@ -139,8 +139,8 @@ class StatementPrinter(ExprPrinter):
     def combine(self, combine: str, t: str, target: str, parts: list[str]) -> str:
         if combine == "fma":
             return self.call("fma", t, *parts, target)
-        if combine == "add" and t in ("f32", "f64"):
-            return f"{target} + {parts[0]}"
+        if combine in ("add", "mul") and t in ("f32", "f64"):
+            return f"{target} {'+' if combine == 'add' else '*'} {parts[0]}"
         return self.call(combine, t, target, parts[0])
 
     def argmax(self, s: Reduce, value: Value) -> None:

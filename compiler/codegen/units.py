@@ -19,7 +19,7 @@ from .expr import ExprPrinter
 from .indices import Names
 from .kernel import Function
 from .literals import comment, returned
-from .prelude import MATH, prelude
+from .prelude import LARGE, macro_of, prelude
 from .types import memory
 
 ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
@@ -178,10 +178,11 @@ def _effort(group: Sequence[Function], total: int) -> int:
 
 
 def _called(members: list[Function]) -> set[tuple[str, str]]:
-    """The vector math that some kernel uses so often that inlining it would take the C compiler too long."""
+    """The vector math that some kernel uses so often, or is so large, that inlining it would take the C compiler too
+    long."""
     return {
         (function, kind) for f in members for function, kind in f.needs
-        if function in MATH and f.text.count(f"{kind}_{function}(") > INLINED
+        if (macro := macro_of(function)) and (macro in LARGE or f.text.count(f"{kind}_{function}(") > INLINED)
     }
 
 

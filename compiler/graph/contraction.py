@@ -92,32 +92,47 @@ def _bounded(label: int, node: Node) -> bool:
     )
 
 
+def _direct(node: Node, axes: OperandMap) -> dict[int, int]:
+    """Labels that an axis of an operand is just, with the first such axis; other axes may use them too."""
+    found: dict[int, int] = {}
+    for axis, (terms, offset, divisor) in enumerate(axes):
+        if len(terms) == 1 and terms[0][1] == 1 and offset == 0 and divisor == 1 and _bounded(terms[0][0], node):
+            found.setdefault(terms[0][0], axis)
+    return found
+
+
 def _transpose(node: Node, g: Node, wrt: int) -> Node:
     """The contraction of the cotangent with the other operand that gives the cotangent of operand `wrt`.
 
-    Every axis of the operand becomes an output label; one label that the axis' map contains is solved for and
-    replaced in the maps of the cotangent and of the other operand.
+    Every axis of the operand becomes an output label. Where an axis is just a label, that label is renamed; else one
+    label that the axis' map contains is solved for and replaced in the maps of the cotangent and of the other operand.
     """
     extents, n_out = node["extents"], node["n_out"]
     maps = (node["a_map"], node["b_map"])
     mine, others = maps[wrt], maps[1 - wrt]
     target, other = node.inputs[wrt], node.inputs[1 - wrt]
     rank = len(target.shape)
+    direct = _direct(node, mine)
     uses: dict[int, int] = {}
     for terms, _, _ in mine:
         for label, _ in terms:
             uses[label] = uses.get(label, 0) + 1
+    renamed: dict[Any, int] = {("x", axis): axis for axis in range(rank)}
+    renamed.update(direct)
     solved: dict[int, tuple[tuple[tuple[Any, int], ...], Extent, int]] = {}
     for axis, (terms, offset, divisor) in enumerate(mine):
+        if axis in direct.values():
+            continue
         # Labels of the result first: what remains to be summed is then the kernel, not the image.
-        candidates = [t for t in terms if uses[t[0]] == 1 and t[1] > 0 and _bounded(t[0], node)]
+        candidates = [
+            t for t in terms if uses[t[0]] == 1 and t[0] not in direct and t[1] > 0 and _bounded(t[0], node)
+        ]
         if not candidates:
             raise ShapeError("contraction: this index map has no transpose")
         label, coefficient = min(candidates, key=lambda t: (t[0] >= n_out, t[1], t[0]))
         rest = tuple((l, -c) for l, c in terms if l != label)
         solved[label] = ((((("x", axis)), divisor), *rest), sizes.mul(offset, -1), coefficient)
-    remaining = [k for k in range(len(extents)) if k not in solved]
-    renamed: dict[Any, int] = {("x", axis): axis for axis in range(rank)}
+    remaining = [k for k in range(len(extents)) if k not in solved and k not in direct]
     renamed.update({label: rank + k for k, label in enumerate(remaining)})
 
     def rewrite(axes: OperandMap) -> OperandMap:

@@ -29,7 +29,7 @@ def _minus(t: Node) -> Node:
     return b.neg(t)  # type: ignore[no-any-return]
 
 
-def _rule(name: str, kinds: str, result: str) -> Callable[..., Any]:
+def rule(name: str, kinds: str, result: str) -> Callable[..., Any]:
     """Operands agree in shape and dtype; `result` is "same" or "bool"."""
 
     def infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -89,7 +89,7 @@ def elementwise(
             name,
             "elementwise",
             arity,
-            _rule(name, kinds, result),
+            rule(name, kinds, result),
             evaluate=lambda node, arrays, shape: evaluate(*arrays),
             partials=partials,
             lanes=lanes or name,
@@ -107,10 +107,12 @@ def _div(a: Any, c: Any) -> Any:
 
 
 def _integer_safe(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Division by zero gives 0, as it does in the C."""
+    """Division of integers by zero gives 0, as it does in the C; floats follow NumPy and Python."""
 
     def evaluate(a: Any, c: Any) -> Any:
         with np.errstate(all="ignore"):
+            if a.dtype.kind == "f":
+                return function(a, c)
             return np.where(c == 0, np.zeros_like(a), function(a, np.where(c == 0, np.ones_like(c), c)))
 
     return evaluate
@@ -229,8 +231,25 @@ elementwise(
 )
 elementwise("maximum", 2, np.maximum, _extremum_partials(lambda m, o: b.less(o, m)), lanes="max", commutative=True)
 elementwise("minimum", 2, np.minimum, _extremum_partials(lambda m, o: b.less(m, o)), lanes="min", commutative=True)
-elementwise("floor_divide", 2, _integer_safe(np.floor_divide), lanes="floordiv", kinds="iu", cost=24)
-elementwise("remainder", 2, _integer_safe(np.remainder), lanes="mod", kinds="iu", cost=24)
+elementwise(
+    "floor_divide",
+    2,
+    _integer_safe(np.floor_divide),
+    lambda x, z, y: (None, None),
+    lanes="floordiv",
+    cost=24,
+    samples=((-2, 2), (0.5, 2)),
+)
+# x − z·⌊x/z⌋, of the sign of z.
+elementwise(
+    "remainder",
+    2,
+    _integer_safe(np.remainder),
+    lambda x, z, y: (_one, lambda t: b.neg(b.mul(t, b.make("floor_divide", (x, z))))),
+    lanes="mod",
+    cost=24,
+    samples=((-2, 2), (0.5, 2)),
+)
 elementwise("less", 2, np.less, lanes="lt", kinds="fiub", result="bool")
 elementwise("less_equal", 2, np.less_equal, lanes="le", kinds="fiub", result="bool")
 elementwise("equal", 2, np.equal, lanes="eq", kinds="fiub", result="bool", commutative=True)

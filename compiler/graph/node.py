@@ -116,17 +116,20 @@ Cotangent = Node | Callable[[], Node] | None
 class Op:
     """The single declaration of a primitive.
 
-    kind        "leaf", "elementwise", "structural", "reduction", "contraction", "scatter", "control"
+    kind        "leaf", "elementwise", "structural", "reduction", "sequence", "contraction", "scatter",
+                "control"
     attrs       names of the attributes, in the order in which nodes hold them
     infer       (inputs, attrs) → (shape, dtype); raises ShapeError or DTypeError
     evaluate    (node, arrays, shape) → array: the reference semantics, in NumPy
     partials    elementwise: (inputs…, output) → one partial per input (see `derivative`)
     vjp         others: (node, cotangent) → per input one cotangent, a function that makes it, or None
     access      structural: (node, output index) → the accesses that make it up
-    lanes       elementwise: the C function over lanes, as named in the lane library
+    lanes       elementwise: the C function over lanes, as named in the lane library; a number that is an attribute
+                follows it (`polygamma2`)
     combine     reduction: the name of the combining operation
     cost        flops per element for the cost model
     samples     argument ranges (low, high) for tests, one per input
+    sample_attrs  attributes for tests, where an elementwise operation has any
     """
 
     name: str
@@ -144,6 +147,7 @@ class Op:
     commutative: bool = False
     samples: tuple[tuple[float, float], ...] = ()
     kinds: str = ""
+    sample_attrs: tuple[Any, ...] = ()
 
 
 OPS: dict[str, Op] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from . import build as b
-from . import dtypes, sizes
+from . import dtypes, sequence, sizes
 from .node import Node, Op, describe, operand_lines, register
 
 
@@ -18,7 +18,7 @@ def _infer(name: str, result: Any) -> Any:
         (x,), (axes,) = inputs, attrs
         if list(axes) != sorted(set(axes)) or any(not 0 <= a < len(x.shape) for a in axes):
             raise ShapeError(f"{name}: axes {axes} do not name axes of {describe(x)}" + operand_lines("x", inputs))
-        if name != "sum" and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
+        if name not in ("sum", "prod") and any(sizes.lower_bound(x.shape[a]) < 1 for a in axes):
             raise ShapeError(f"{name}: an empty axis of {describe(x)} has no {name}" + operand_lines("x", inputs))
         if x.dtype == dtypes.BOOL:
             raise DTypeError(f"{name}: not defined for bool" + operand_lines("x", inputs))
@@ -48,6 +48,34 @@ register(
             if arrays[0].dtype.kind == "f" else np.int64),
         vjp=lambda node, g: (_spread(node, g),),
         combine="add",
+    )
+)
+
+
+def _prod_vjp(node: Node, g: Node) -> Sequence[Node | None]:
+    """Each element gets the product of those before it and those behind it: nothing is divided by."""
+    (x,), axes = node.inputs, node["axes"]
+    order = (*kept(node), *axes)
+    moved = b.permute(x, order)
+    flat = b.reshape(moved, (*node.shape, sizes.product(x.shape[a] for a in axes)))
+    last = len(node.shape)
+    before = sequence.delayed(sequence.running_product(flat, last), last, 1)
+    behind = sequence.delayed(sequence.running_product(flat, last, reverse=True), last, 1, reverse=True)
+    part = b.mul(b.broadcast(g, flat.shape, range(last)), b.mul(before, behind))
+    return (b.permute(b.reshape(part, moved.shape), sorted(range(len(order)), key=lambda k: order[k])),)
+
+
+register(
+    Op(
+        "prod",
+        "reduction",
+        1,
+        _infer("prod", lambda d: d if dtypes.is_float(d) else dtypes.INT64),
+        attrs=("axes",),
+        evaluate=lambda node, arrays, shape: np.prod(arrays[0], axis=node["axes"], dtype=arrays[0].dtype
+            if arrays[0].dtype.kind == "f" else np.int64),
+        vjp=_prod_vjp,
+        combine="mul",
     )
 )
 

@@ -403,3 +403,25 @@ register(
         access=lambda node, out: [Access(0, out)],
     )
 )
+
+
+def _carry_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    for variable, new in zip(inputs[1::2], inputs[2::2], strict=True):
+        if (variable.shape, variable.dtype) != (new.shape, new.dtype):
+            raise _fail(f"carry: {describe(new)} is no value for {describe(variable)}", variable, new)
+    return inputs[0].shape, inputs[0].dtype
+
+
+# Its first operand; the others are variables, each with the new value that functions of the result give it. The front
+# turns them into updates before any pass runs.
+register(
+    Op(
+        "carry",
+        "structural",
+        None,
+        _carry_infer,
+        evaluate=lambda node, arrays, shape: arrays[0],
+        vjp=lambda node, g: (g, *(None,) * (len(node.inputs) - 1)),
+        access=lambda node, out: [Access(0, out)],
+    )
+)

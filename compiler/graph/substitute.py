@@ -8,11 +8,17 @@ from . import sites
 from .node import Node, make, toposort
 
 
-def substitute(roots: Sequence[Node], values: Mapping[Node, Node]) -> list[Node]:
-    """The roots with every key of `values` replaced; what does not depend on one stays the same object."""
+def substitute(roots: Sequence[Node], values: Mapping[Node, Node], transparent: str | None = None) -> list[Node]:
+    """The roots with every key of `values` replaced; what does not depend on one stays the same object.
+
+    Nodes of the operation `transparent` give way to their first operand.
+    """
     new: dict[Node, Node] = dict(values)
     for node in toposort(roots, stop=new.__contains__):
         if node in new:
+            continue
+        if node.op.name == transparent:
+            new[node] = new[node.inputs[0]]
             continue
         inputs = tuple(new[i] for i in node.inputs)
         if inputs == node.inputs:

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
-from . import contraction, control, elementwise, leaves, reduction, structural
+from . import (
+    bits,
+    contraction,
+    control,
+    elementwise,
+    leaves,
+    random,
+    reduction,
+    sequence,
+    special,
+    structural,
+    views,
+)
 from .node import OPS, Op
 
-__all__ = ["OPS", "Op", "contraction", "control", "elementwise", "leaves", "reduction", "structural"]
+__all__ = [
+    "OPS",
+    "Op",
+    "bits",
+    "contraction",
+    "control",
+    "elementwise",
+    "leaves",
+    "random",
+    "reduction",
+    "sequence",
+    "special",
+    "structural",
+    "views",
+]

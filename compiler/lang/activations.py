@@ -11,10 +11,11 @@ from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, INT64
 from . import arithmetic as ar
 from . import reducing as rd
+from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
-from .shaping import expand_dims
+from .shaping import expand_dims, pad
 
 _INFINITY = float("inf")
 
@@ -24,12 +25,21 @@ def _floating(x: Any) -> Array:
     return x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
 
 
+def _top(x: Array, axis: Any) -> Array:
+    """The maximum over axes, kept, as a constant; −inf of nothing."""
+    axes = axes_of("max", axis, x)
+    bare = [k for k in axes if sizes.lower_bound(x.shape[k]) < 1]
+    # One −inf more along an axis that may be empty.
+    padded = pad(x, [(0, 1 if k in bare else 0) for k in range(x.ndim)], -_INFINITY) if bare else x
+    return ar.stop_gradient(rd.max(padded, axes, keepdims=True))
+
+
 def shifted(x: Array, axis: Any) -> tuple[Array, Array, Array]:
     """(x - m, m, rows that are all −inf), with m the maximum over the axis, kept, and 0 for such rows.
 
     What is computed from the result does not depend on m, so no derivative passes through it.
     """
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    top = _top(x, axis)
     dead = ar.equal(top, -_INFINITY)
     shift = ar.where(dead, 0, top)
     return ar.subtract(x, shift), shift, dead
@@ -43,28 +53,28 @@ def softmax(x: Any, axis: Any = -1) -> Array:
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Array:
-    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf."""
+    """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf, with zero derivative."""
     d, _, dead = shifted(_floating(x), axis)
     total = rd.sum(ar.exp(d), axis, keepdims=True)
-    return ar.subtract(d, ar.log(ar.where(dead, 1, total)))
+    return ar.subtract(ar.where(dead, -_INFINITY, d), ar.log(ar.where(dead, 1, total)))
 
 
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """log Σ exp(x) over axes. Rows of −inf give −inf, with zero derivative; a +inf gives +inf."""
+    """log Σ exp(x) over axes. Rows of −inf, or of nothing, give −inf, with zero derivative; a +inf gives +inf."""
     x = _floating(x)
-    top = ar.stop_gradient(rd.max(x, axis, keepdims=True))
+    axes = axes_of("logsumexp", axis, x)
+    top = _top(x, axes)
     shift = ar.where(ar.isfinite(top), top, 0)
     total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
     dead = ar.equal(top, -_INFINITY)
     result = ar.where(dead, -_INFINITY, ar.add(ar.log(ar.where(dead, 1, total)), shift))
     if keepdims:
         return result
-    axes = axes_of("logsumexp", axis, x)
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
 def gelu(x: object, approximate: str = "none") -> Array:
-    """The Gaussian error linear unit; `approximate="tanh"` is the usual approximation by a tanh."""
+    """The Gaussian error linear unit, x Φ(x); `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
     if approximate == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
@@ -72,7 +82,8 @@ def gelu(x: object, approximate: str = "none") -> Array:
         twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
     if approximate == "none":
-        raise complain(GraphError, 'gelu: the exact form needs erf, which is not available; use approximate="tanh"', x)
+        # erfc keeps the digits of the tail, where 1 + erf cancels.
+        return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
     raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
 
 
@@ -93,6 +104,16 @@ def softplus(x: Any) -> Array:
     small = ar.equal(whole, 1)
     tail = ar.where(small, e, ar.log(ar.where(small, 1, whole)))
     return ar.add(ar.where(positive, x, 0), tail)
+
+
+def log_sigmoid(x: Any) -> Array:
+    """log(sigmoid(x)), without cancellation or overflow."""
+    return ar.negative(softplus(ar.negative(_floating(x))))
+
+
+def hard_tanh(x: Any) -> Array:
+    """x held within [-1, 1]; derivative 1 at the bounds."""
+    return ar.clip(_floating(x), -1, 1)
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Array:

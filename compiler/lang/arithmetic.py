@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import DTypeError
 from ..graph import build as b
 from ..graph import dtypes
@@ -25,7 +27,7 @@ def _numbers(name: str, operands: Sequence[Any]) -> DType:
     return INT64 if dtype == BOOL else dtype
 
 
-def _floats(name: str, operands: Sequence[Any]) -> DType:
+def floats(name: str, operands: Sequence[Any]) -> DType:
     dtype = common_dtype(operands)
     return dtype if dtypes.is_float(dtype) else FLOAT32
 
@@ -49,7 +51,7 @@ def multiply(x: Any, y: Any) -> Array:
 
 def divide(x: Any, y: Any) -> Array:
     """x / y; of integers in float32."""
-    return _arithmetic("divide", _floats, x, y)
+    return _arithmetic("divide", floats, x, y)
 
 
 def maximum(x: Any, y: Any) -> Array:
@@ -63,21 +65,16 @@ def minimum(x: Any, y: Any) -> Array:
 
 
 def floor_divide(x: Any, y: Any) -> Array:
-    """x // y rounded down; integer division by zero gives 0."""
-    operands = operands_of(x, y)
-    dtype = _numbers("floor_divide", operands)
-    if dtypes.is_float(dtype):
-        return floor(divide(x, y))
-    return apply("floor_divide", align("floor_divide", operands, dtype), of=operands)
+    """x // y as Python's: rounded down, of floats too; integer division by zero gives 0. Derivative 0."""
+    return _arithmetic("floor_divide", _numbers, x, y)
 
 
 def remainder(x: Any, y: Any) -> Array:
-    """x - y·floor(x / y), of the sign of y; an integer remainder by zero is 0."""
-    operands = operands_of(x, y)
-    dtype = _numbers("remainder", operands)
-    if dtypes.is_float(dtype):
-        return subtract(x, multiply(y, floor(divide(x, y))))
-    return apply("remainder", align("remainder", operands, dtype), of=operands)
+    """x % y as Python's: of the sign of y; an integer remainder by zero is 0.
+
+    Derivatives are those of x - y·floor(x / y) between its jumps.
+    """
+    return _arithmetic("remainder", _numbers, x, y)
 
 
 def pow(x: Any, y: Any) -> Array:
@@ -96,7 +93,7 @@ def pow(x: Any, y: Any) -> Array:
             return sqrt(x)
         if y == -1 and dtypes.is_float(x.dtype):
             return reciprocal(x)
-    return _arithmetic("power", _floats, x, y)
+    return _arithmetic("power", floats, x, y)
 
 
 def _repeated(x: Array, exponent: int) -> Array:
@@ -179,7 +176,7 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     return apply("where", spread("where", nodes, operands), of=operands)
 
 
-def _unary(op: str, x: Any, dtype_of: Any = _floats) -> Array:
+def _unary(op: str, x: Any, dtype_of: Any = floats) -> Array:
     (operand,) = operands_of(x)
     return apply(op, align(op, (operand,), dtype_of(op, (operand,))), of=(operand,))
 
@@ -281,6 +278,24 @@ def isnan(x: Any) -> Array:
 
 def isfinite(x: Any) -> Array:
     return less(abs(x), float("inf"))
+
+
+def isinf(x: Any) -> Array:
+    return equal(abs(x), float("inf"))
+
+
+def nan_to_num(x: object, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Array:
+    """x with other numbers for NaN and the infinities, by default the dtype's greatest and least; integers stay.
+
+    What is replaced passes no derivative.
+    """
+    x = as_array(x)
+    if not dtypes.is_float(x.dtype):
+        return x
+    largest = float(np.finfo(x.dtype).max)
+    x = where(isnan(x), nan, x)
+    x = where(equal(x, float("inf")), largest if posinf is None else posinf, x)
+    return where(equal(x, -float("inf")), -largest if neginf is None else neginf, x)
 
 
 def clip(x: object, min: Any = None, max: Any = None) -> Array:

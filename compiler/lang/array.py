@@ -14,7 +14,7 @@ from ..graph.sites import Site
 from ..graph.sizes import Shape
 
 if TYPE_CHECKING:
-    from .control import Trace
+    from .bodies import Trace
 
 
 def _refuse(what: str, hint: str) -> Callable[..., Any]:
@@ -32,18 +32,20 @@ class Array:
 
     Arithmetic, comparisons (elementwise) and indexing build the graph. Handles hash by identity.
     `requires_grad` chooses what `backward` and `minimize` differentiate by default; results inherit it.
+    `draws` counts the random numbers that were drawn with the handle as their key.
     """
 
-    __slots__ = ("__weakref__", "_name", "_requires_grad", "grad", "hooks", "node", "scope", "site")
+    __slots__ = ("__weakref__", "_name", "_requires_grad", "draws", "grad", "hooks", "node", "scope", "site")
     __array_ufunc__ = None
     node: Node
     grad: Array | None
     hooks: list[Callable[..., Any]]
     site: Site | None
     scope: Trace | None
+    draws: int
 
     def __init__(self, node: Node, *, requires_grad: bool = False, scope: Trace | None = None) -> None:
-        self.node, self.grad, self.hooks, self.scope = node, None, [], scope
+        self.node, self.grad, self.hooks, self.scope, self.draws = node, None, [], scope, 0
         self._name: str | None = None
         self._requires_grad = requires_grad
         # An interned node may carry the sites of others: then the handle's own is looked up again.
@@ -228,22 +230,34 @@ class Array:
         return arithmetic.greater_equal(self, other)
 
     def __and__(self, other: Any) -> Array:
-        return arithmetic.logical_and(self, other)
+        return bits.bitwise_and(self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Array:
-        return arithmetic.logical_or(self, other)
+        return bits.bitwise_or(self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Array:
-        return arithmetic.logical_xor(self, other)
+        return bits.bitwise_xor(self, other)
 
     __rxor__ = __xor__
 
+    def __lshift__(self, other: Any) -> Array:
+        return bits.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Array:
+        return bits.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Array:
+        return bits.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Array:
+        return bits.bitwise_right_shift(other, self)
+
     def __invert__(self) -> Array:
-        return arithmetic.logical_not(self)
+        return bits.bitwise_invert(self)
 
     @property
     def T(self) -> Array:
@@ -269,8 +283,11 @@ class Array:
     def squeeze(self, axis: Any = None) -> Array:
         return shaping.squeeze(self, axis)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Array:
-        return reducing.sum(self, axis, keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.sum(self, axis, keepdims, dtype)
+
+    def prod(self, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+        return reducing.prod(self, axis, keepdims, dtype)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Array:
         return reducing.mean(self, axis, keepdims)
@@ -286,6 +303,17 @@ class Array:
 
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Array:
         return reducing.argmin(self, axis, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Array:
+        """`cumulative_sum`, of the flattened array where the axis is None."""
+        return cumulative.cumulative_sum(self.reshape(-1) if axis is None else self, axis)
+
+    def cumprod(self, axis: int | None = None) -> Array:
+        """`cumulative_prod`, of the flattened array where the axis is None."""
+        return cumulative.cumulative_prod(self.reshape(-1) if axis is None else self, axis)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Array:
+        return sorting.argsort(self, axis, descending)
 
     def var(self, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
         return reducing.var(self, axis, correction, keepdims)
@@ -305,4 +333,4 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, indexing, linalg, reducing, shaping  # noqa: E402
+from . import arithmetic, bits, cumulative, indexing, linalg, reducing, shaping, sorting  # noqa: E402

@@ -17,6 +17,7 @@ from ..graph.substitute import substitute
 from .array import Array
 from .explain import complain
 from .lift import as_array, weak_kind, wrap
+from .state import carried, pending
 from .tree import flatten, unflatten
 
 
@@ -71,12 +72,14 @@ def _vjp(name: str, ys: Any, xs: Any, cotangents: Any, strict: bool) -> Any:
     seeds = [_seed(name, y, g) for y, g in zip(outputs, given, strict=True)]
     parts = reverse.vjp([y.node for y in outputs], [x.node for x in inputs], seeds)
     handles = [g for g in given if isinstance(g, Array)]
+    # A derivative is computed from what it is the derivative of, though it may need none of its values.
+    state = pending(y.node for y in outputs)
     results = []
     for x, part in zip(inputs, parts, strict=True):
         if part is None and strict:
             raise complain(GradientError, f"{name}: the result does not depend on {x.describe()}", *outputs[:1], x)
         node = b.zeros_like(x.node) if part is None else part
-        results.append(wrap(node, [*outputs, x, *handles]))
+        results.append(wrap(carried(node, state), [*outputs, x, *handles]))
     return unflatten(structure, results)
 
 

@@ -13,10 +13,13 @@ from ..graph.dtypes import BOOL, DType
 from ..graph.node import make, type_text
 from ..graph.sizes import Size
 from .array import Array
-from .control import Bodies, carried, carry_types, scan, settled
+from .bodies import Bodies, carried, carry_types, settled
+from .control import scan
 from .explain import complain
 from .lift import as_array, wrap
 from .shaping import arange
+from .state import Pair
+from .state import carried as with_state
 from .tree import Structure, flatten, unflatten
 
 
@@ -29,7 +32,7 @@ def cond(pred: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *
     test = _predicate("cond", as_array(pred))
     leaves, structure = flatten(operands)
     handles = [as_array(x) for x in leaves]
-    bodies = Bodies("cond", [(x.shape, x.dtype) for x in handles])
+    bodies = Bodies("cond", [(x.shape, x.dtype) for x in handles], loops=False)
     args = unflatten(structure, bodies.params)
     sides = [flatten(bodies.call(fn, *args)) for fn in (if_true, if_false)]
     if sides[0][1] != sides[1][1]:
@@ -40,10 +43,11 @@ def cond(pred: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], *
             error = DTypeError if one.shape == other.shape else ShapeError
             texts = f"{type_text(one.shape, one.dtype)} if true and {type_text(other.shape, other.dtype)} if false"
             raise complain(error, f"cond: result {k} is {texts}", one, other)
-    (then, otherwise), closed = bodies.closed(*results, lazy=True)
+    (then, otherwise), closed, state = bodies.closed(*results, lazy=True)
     inputs = [test, *handles, *closed]
     node = make("cond", [x.node for x in inputs], then, otherwise)
-    return unflatten(sides[0][1], [wrap(item(node, k), inputs) for k in range(len(then.outputs))])
+    found = [wrap(with_state(item(node, k), state), inputs) for k in range(len(then.outputs))]
+    return unflatten(sides[0][1], found)
 
 
 def _predicate(name: str, pred: Array) -> Array:
@@ -61,6 +65,8 @@ class _Traced:
     body: Body
     closed: list[Array]
     carry_dtypes: list[DType]
+    counts: bool
+    state: list[Pair]
 
 
 def while_loop(
@@ -80,15 +86,18 @@ def while_loop(
         state = unflatten(structure, bodies.params)
         test = _predicate("while_loop", as_array(bodies.call(cond, state)))
         carries = carried("while_loop", bodies.call(body, state), structure, types)
-        (tested, whole), closed = bodies.closed([test], carries)
-        return _Traced(tested, whole, closed, [c.dtype for c in carries])
+        # A body that asks for its position has one more carry, which counts.
+        counter = [bodies.trace.at + 1] if bodies.trace.at is not None else []
+        (tested, whole), closed, state = bodies.closed([test], [*carries, *counter])
+        return _Traced(tested, whole, closed, [c.dtype for c in carries], bodies.counts, state)
 
     handles, structure, traced = settled("while_loop", init, trace)
-    operands = [*handles, *traced.closed]
-    node = make(
-        "while", [o.node for o in operands], traced.test, traced.body, len(handles), None, max_iterations
-    )
-    return unflatten(structure, [wrap(item(node, k), operands) for k in range(len(handles))])
+    inputs = [*handles, *([as_array(0, dtypes.INT64)] if traced.counts else [])]
+    n = len(inputs)
+    operands = [*inputs, *traced.closed]
+    node = make("while", [o.node for o in operands], traced.test, traced.body, n, None, max_iterations)
+    results = [wrap(with_state(item(node, k), traced.state), operands) for k in range(len(handles))]
+    return unflatten(structure, results)
 
 
 def fori_loop(n: Any, body: Callable[[Any, Any], Any], init: Any) -> Any:

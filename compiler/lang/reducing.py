@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ShapeError
+from ..errors import DTypeError, GraphError, ShapeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import BOOL, FLOAT32, INT64, UINT8, DType
@@ -13,7 +13,9 @@ from ..graph.sizes import Shape
 from . import arithmetic as ar
 from .array import Array
 from .explain import complain
-from .lift import apply, as_array, axes_of, reshaped, wrap
+from .lift import apply, as_array, axes_of, reshaped, weak_kind, wrap
+
+_INFINITY = float("inf")
 
 
 def _kept(result: Array, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
@@ -30,20 +32,43 @@ def _needs_elements(name: str, x: Array, axes: tuple[int, ...]) -> None:
             raise complain(ShapeError, text, x)
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """The sum over axes; of integers and bools in int64."""
+def summand(name: str, x: Array, dtype: Any) -> Array:
+    """An operand of a sum or product that was asked for in a dtype. Raises DTypeError for bool."""
+    if dtypes.as_dtype(dtype) == BOOL:
+        raise complain(DTypeError, f"{name}: not defined in bool", x)
+    return ar.astype(x, dtype)
+
+
+def _widened(name: str, x: Any, axis: Any, keepdims: bool, dtype: Any) -> Array:
+    """A sum or product in `dtype`; where that is None, of integers and bools in int64."""
     x = as_array(x)
-    axes = axes_of("sum", axis, x)
-    source = x if dtypes.is_float(x.dtype) else ar.astype(x, INT64) if x.dtype == BOOL else x
+    if dtype is not None:
+        return ar.astype(_widened(name, summand(name, x, dtype), axis, keepdims, None), dtype)
+    axes = axes_of(name, axis, x)
+    source = ar.astype(x, INT64) if x.dtype == BOOL else x
     if not axes:
         return source if dtypes.is_float(x.dtype) else ar.astype(x, INT64)
-    return _kept(apply("sum", (source.node,), axes, of=(x,)), x, axes, keepdims)
+    return _kept(apply(name, (source.node,), axes, of=(x,)), x, axes, keepdims)
 
 
-def count(shape: Shape, axes: tuple[int, ...], dtype: DType) -> Node:
-    """The number of elements along axes as a 0-d node of a floating dtype."""
+def sum(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+    """The sum over axes; of integers and bools in int64, unless said."""
+    return _widened("sum", x, axis, keepdims, dtype)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Array:
+    """The product over axes; of integers and bools in int64, unless said. The derivative divides by nothing."""
+    return _widened("prod", x, axis, keepdims, dtype)
+
+
+def count(shape: Shape, axes: tuple[int, ...], dtype: DType, less: float = 0) -> Node:
+    """The number of elements along axes, less a number but not below 0, as a 0-d node of a floating dtype."""
     total = sizes.product(shape[a] for a in axes)
-    return b.literal(total, dtype) if isinstance(total, int) else b.cast(b.extent(total), dtype)
+    if isinstance(total, int):
+        left = total - less
+        return b.literal(left if left > 0 else 0, dtype)
+    n = b.cast(b.extent(total), dtype)
+    return n if less == 0 else b.make("relu", (b.sub(n, less),))
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
@@ -67,7 +92,7 @@ def max(x: object, axis: Any = None, keepdims: bool = False) -> Array:
     return _kept(apply("max", (x.node,), axes, of=(x,)), x, axes, keepdims)
 
 
-def _mirrored(x: Array) -> Array:
+def mirrored(x: Array) -> Array:
     """Reverses the order of values without overflow."""
     return ar.negative(x) if dtypes.is_float(x.dtype) else ar.subtract(as_array(_TOP[x.dtype], x.dtype), x)
 
@@ -83,7 +108,7 @@ def min(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     _needs_elements("min", x, axes)
     if x.dtype == BOOL:
         return all(x, axis, keepdims)
-    return _mirrored(max(_mirrored(x), axes, keepdims)) if axes else x
+    return mirrored(max(mirrored(x), axes, keepdims)) if axes else x
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
@@ -102,7 +127,7 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """int64 position of the first NaN, else of the first minimum."""
     x = as_array(x)
     _needs_elements("argmin", x, axes_of("argmin", axis, x))
-    return argmax(_mirrored(ar.astype(x, UINT8) if x.dtype == BOOL else x), axis, keepdims)
+    return argmax(mirrored(ar.astype(x, UINT8) if x.dtype == BOOL else x), axis, keepdims)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
@@ -115,18 +140,23 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     return ar.equal(sum(ar.logical_not(ar.astype(x, BOOL)), axis, keepdims), 0)
 
 
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
+    """How many elements are not 0, in int64; NaN is not 0."""
+    return sum(ar.astype(x, BOOL), axis, keepdims)
+
+
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
-    """The mean squared distance from the mean, divided by n - correction."""
+    """The sum of squared distances from the mean, divided by n - correction; not finite where that is not positive."""
     x = as_array(x)
     axes = axes_of("var", axis, x)
     if not dtypes.is_float(x.dtype):
         x = ar.astype(x, FLOAT32)
     distance = ar.subtract(x, mean(x, axes, keepdims=True))
-    n = wrap(count(x.shape, axes, x.dtype))
-    return ar.divide(sum(ar.multiply(distance, distance), axes, keepdims), n if correction == 0 else n - correction)
+    squares = sum(ar.multiply(distance, distance), axes, keepdims)
+    return ar.divide(squares, wrap(count(x.shape, axes, x.dtype, correction)))
 
 
-def _root(v: Array) -> Array:
+def root(v: Array) -> Array:
     """The square root with derivative 0 at 0."""
     nought = ar.equal(v, 0)
     return ar.where(nought, 0, ar.sqrt(ar.where(nought, 1, v)))
@@ -134,11 +164,32 @@ def _root(v: Array) -> Array:
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
     """The square root of `var`; derivative 0 at 0."""
-    return _root(var(x, axis, correction, keepdims))
+    return root(var(x, axis, correction, keepdims))
 
 
-def vector_norm(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
-    """The Euclidean norm; derivative 0 at 0."""
+def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:
+    """(Σ |x|**ord) ** (1/ord) over axes; max |x| for inf, min |x| for -inf, the number of elements other than 0 for 0.
+
+    The derivative is 0 at 0, and for elements that are 0; of equal extrema the first one takes it all. The sum of
+    powers may overflow where the norm does not. Integers give float32. Raises GraphError if `ord` is no real number.
+    """
     x = as_array(x)
+    if weak_kind(ord) not in ("i", "f") or ord != ord:
+        raise complain(GraphError, f"vector_norm: ord is a number, got {ord!r}", x)
+    axes = axes_of("vector_norm", axis, x)
     x = x if dtypes.is_float(x.dtype) else ar.astype(x, FLOAT32)
-    return _root(sum(ar.multiply(x, x), axis, keepdims))
+    if ord == 0:
+        return ar.astype(count_nonzero(x, axes, keepdims), x.dtype)
+    if ord == 1:
+        return sum(ar.abs(x), axes, keepdims)
+    if ord == 2:
+        return root(sum(ar.multiply(x, x), axes, keepdims))
+    if ord in (_INFINITY, -_INFINITY):
+        _needs_elements("vector_norm", x, axes)
+        return (max if ord > 0 else min)(ar.abs(x), axes, keepdims)
+    # Powers of 0 and their derivatives are set apart: 0 or infinite, and 0.
+    zero = ar.equal(x, 0)
+    powers = ar.where(zero, 0 if ord > 0 else _INFINITY, ar.pow(ar.abs(ar.where(zero, 1, x)), ord))
+    total = sum(powers, axes, keepdims)
+    none = ar.equal(total, 0)
+    return ar.where(none, 0 if ord > 0 else _INFINITY, ar.pow(ar.where(none, 1, total), 1 / ord))

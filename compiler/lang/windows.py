@@ -1,179 +1,74 @@
-"""Convolution as a contraction, and pooling. Images are [N, C, H, W], kernels [O, C / groups, KH, KW]."""
+"""Where windows lie: what convolution and pooling of any number of axes have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..errors import ShapeError
-from ..graph import build as b
-from ..graph import dtypes, sizes
-from ..graph.contraction import AxisMap, contract, plain
-from ..graph.node import Node, type_text
+from ..graph import sizes
+from ..graph.contraction import AxisMap
+from ..graph.node import type_text
 from ..graph.sizes import Extent
-from . import arithmetic as ar
-from . import reducing as rd
 from .array import Array
 from .explain import complain
-from .lift import as_array, cast_node, common_dtype, reshaped, wrap
-from .shaping import concat, expand_dims, pad, reshape
+
+LAYOUTS = {1: "[N, C, W]", 2: "[N, C, H, W]", 3: "[N, C, D, H, W]"}
 
 
-def _pair(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < least for v in pair):
-        text = f"{name}: {what} must be an int of at least {least} or a pair of such, got {value!r}"
-        raise complain(ShapeError, text)
-    return pair[0], pair[1]
+def per_axis(name: str, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
+    """An int for every one of `rank` axes, from one for all or a tuple."""
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(given) != rank or any(not hasattr(v, "__index__") or v.__index__() < least for v in given):
+        several = {1: "", 2: " or a pair of such", 3: " or three of such"}[rank]
+        raise complain(ShapeError, f"{name}: {what} must be an int of at least {least}{several}, got {value!r}")
+    return tuple(v.__index__() for v in given)
 
 
-def _positions(name: str, n: Extent, kernel: int, stride: int, padding: int, dilation: int, *of: Any) -> Extent:
-    """The number of places of a window along an axis."""
-    room = sizes.add(n, 2 * padding - dilation * (kernel - 1) - 1)
-    if sizes.lower_bound(n) + 2 * padding - dilation * (kernel - 1) - 1 < 0:
-        reach = dilation * (kernel - 1) + 1
-        raise complain(ShapeError, f"{name}: a window of {reach} does not fit an axis of {n} padded by {padding}", *of)
-    return sizes.add(sizes.floordiv(room, stride), 1)
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Windows along one axis of extent `extent`: window p starts at stride · p - low and has `kernel` elements, one
+    every `dilation`; there are `positions` of them."""
+
+    extent: Extent
+    kernel: int
+    stride: int
+    low: int
+    dilation: int
+    positions: Extent
+
+    @property
+    def reach(self) -> int:
+        """From the first element of a window to its last."""
+        return reach(self.kernel, self.dilation)
+
+    def map(self, position: int, place: int) -> AxisMap:
+        """The index of element `place` (a label) of window `position` (another)."""
+        return (((position, self.stride), (place, self.dilation)), -self.low, 1)
 
 
-def conv2d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Array:
-    """Cross-correlation: x[N, C, H, W] with weight[O, C / groups, KH, KW] (+ bias[O]) gives [N, O, H', W'].
+def reach(kernel: int, dilation: int) -> int:
+    return dilation * (kernel - 1) + 1
 
-    H' = (H + 2·padding - dilation·(KH - 1) - 1) // stride + 1. Raises ShapeError where channels, groups or extents
-    do not fit.
+
+def window_axis(
+    name: str, n: Extent, kernel: int, stride: int, low: int, high: int, dilation: int, ceil_mode: bool, *of: Any
+) -> Axis:
+    """Windows along an axis of extent n with `low` and `high` elements of padding around it.
+
+    With `ceil_mode`, a last window may hang over the end, if it starts before the padding there. Raises ShapeError
+    where no window fits.
     """
-    x, weight = as_array(x), as_array(weight)
-    texts = f"{type_text(x.shape, x.dtype)} by {type_text(weight.shape, weight.dtype)}"
-    if x.ndim != 4 or weight.ndim != 4:
-        raise complain(ShapeError, f"conv2d: x [N, C, H, W] and weight [O, C, KH, KW] are expected: {texts}", x, weight)
-    s, p, d = _pair("conv2d", "stride", stride, 1), _pair("conv2d", "padding", padding, 0), _pair(
-        "conv2d", "dilation", dilation, 1
-    )
-    n, channels, height, width = x.shape
-    out, per_group, kh, kw = weight.shape
-    if not all(isinstance(e, int) for e in (channels, out, per_group, kh, kw)):
-        raise complain(ShapeError, "conv2d: channels and kernel extents must be fixed", x, weight)
-    if groups < 1 or channels != per_group * groups or out % groups:
-        raise complain(ShapeError, f"conv2d: channels do not fit {groups} groups: {texts}", x, weight)
-    image = [
-        _positions("conv2d", e, k, s[a], p[a], d[a], x, weight)
-        for a, (e, k) in enumerate(((height, kh), (width, kw)))
-    ]
-    dtype = common_dtype((x, weight))
-    dtype = dtype if dtypes.is_float(dtype) else dtypes.FLOAT32
-    a, c = cast_node(x, dtype), cast_node(weight, dtype)
-    if groups == 1:
-        node = _convolve(a, c, (n,), out, per_group, image, (kh, kw), s, p, d)
-    else:
-        a = reshaped(a, (n, groups, per_group, height, width))
-        share = sizes.floordiv(out, groups)
-        c = reshaped(c, (groups, share, per_group, kh, kw))
-        node = _convolve(a, c, (n, groups), share, per_group, image, (kh, kw), s, p, d)
-        node = reshaped(node, (n, out, *image))
-    y = wrap(node, (x, weight))
-    if bias is None:
-        return y
-    bias = as_array(bias)
-    if bias.shape != (out,):
-        raise complain(ShapeError, f"conv2d: bias must have shape ({out},)", x, weight, bias)
-    return ar.add(y, reshape(bias, (out, 1, 1)))
+    span = reach(kernel, dilation)
+    if sizes.lower_bound(n) + low + high < span:
+        text = f"{name}: a window of {span} does not fit an axis of {n} padded by {low} and {high}"
+        raise complain(ShapeError, text, *of)
+    # The lesser of ceil((n + low + high - span) / stride) and floor((n + low - 1) / stride).
+    room = low + high - span if not ceil_mode else low - 1 + min(high - span + stride, 0)
+    return Axis(n, kernel, stride, low, dilation, sizes.add(sizes.floordiv(sizes.add(n, room), stride), 1))
 
 
-def _convolve(
-    x: Node,
-    weight: Node,
-    lead: tuple[Extent, ...],
-    outs: Extent,
-    channels: Extent,
-    image: list[Extent],
-    kernel: tuple[Extent, Extent],
-    s: tuple[int, int],
-    p: tuple[int, int],
-    d: tuple[int, int],
-) -> Node:
-    """Labels: n, (group,) o, h, w; then c, kh, kw, which are summed over. A group is shared by image and kernel."""
-    groups = len(lead) - 1
-    extents = (*lead, outs, *image, channels, *kernel)
-    o = len(lead)
-    h, c, k = o + 1, o + 3, o + 4
-    windows: list[AxisMap] = [(((h + a, s[a]), (k + a, d[a])), -p[a], 1) for a in range(2)]
-    x_map = (*(plain(label) for label in range(len(lead))), plain(c), *windows)
-    w_map = (*(plain(1 + g) for g in range(groups)), plain(o), plain(c), plain(k), plain(k + 1))
-    return contract(x, weight, extents, o + 3, x_map, w_map)
-
-
-def _windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], image: list[Extent]) -> list[Array]:
-    """For every place in the window, the elements that lie there, over all positions."""
-    found = []
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            starts: list[Extent] = [0, 0, i, j]
-            stops = [*x.shape[:2], *(
-                sizes.add(sizes.mul(sizes.add(m, -1), st), o + 1)
-                for m, st, o in zip(image, stride, (i, j), strict=True)
-            )]
-            found.append(wrap(b.slice(x.node, starts, stops, (1, 1, *stride)), (x,)))
-    return found
-
-
-def _pool(
-    name: str,
-    x: Array,
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    fill: float,
-    reduce: Callable[..., Array],
-    fold: Callable[[list[Array]], Array],
-) -> Array:
-    """`reduce` over axes where windows do not overlap, else `fold` of the elements at every place in the window."""
-    if x.ndim != 4:
-        raise complain(ShapeError, f"{name}: x must be [N, C, H, W], got {type_text(x.shape, x.dtype)}", x)
-    kernel = _pair(name, "kernel_size", kernel_size, 1)
-    s = kernel if stride is None else _pair(name, "stride", stride, 1)
-    p = _pair(name, "padding", padding, 0)
-    if any(2 * q > k for q, k in zip(p, kernel, strict=True)):
-        raise complain(ShapeError, f"{name}: padding {padding} is more than half of the window {kernel}", x)
-    image = [_positions(name, e, k, st, q, 1, x) for e, k, st, q in zip(x.shape[2:], kernel, s, p, strict=True)]
-    if any(p):
-        x = pad(x, ((0, 0), (0, 0), (p[0], p[0]), (p[1], p[1])), fill)
-    if s != kernel:
-        return fold(_windows(x, kernel, s, image))
-    # Windows that do not overlap are axes of their own: no element is copied.
-    used = tuple(sizes.mul(m, k) for m, k in zip(image, kernel, strict=True))
-    node = b.slice(x.node, (0, 0, 0, 0), (*x.shape[:2], *used), (1,) * 4) if used != x.shape[2:] else x.node
-    split = wrap(reshaped(node, (*x.shape[:2], image[0], kernel[0], image[1], kernel[1])), (x,))
-    return reduce(split, (3, 5))
-
-
-def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Array:
-    """The maximum over windows of x[N, C, H, W]; the stride is the window's size unless given.
-
-    The first maximum of a window, row by row, takes its cotangent.
-    """
-    x = as_array(x)
-    least = -float("inf") if dtypes.is_float(x.dtype) else np.iinfo(x.dtype).min if x.dtype.kind in "iu" else False
-
-    def fold(places: list[Array]) -> Array:
-        return rd.max(concat([expand_dims(a, -1) for a in places], -1), -1)
-
-    return _pool("max_pool2d", x, kernel_size, stride, padding, least, rd.max, fold)
-
-
-def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Array:
-    """The mean over windows of x[N, C, H, W], padding included; the stride is the window's size unless given."""
-    x = as_array(x)
-    if not dtypes.is_float(x.dtype):
-        x = ar.astype(x, "float32")
-
-    def fold(places: list[Array]) -> Array:
-        total = places[0]
-        for a in places[1:]:
-            total = ar.add(total, a)
-        return ar.divide(total, len(places))
-
-    return _pool("avg_pool2d", x, kernel_size, stride, padding, 0, rd.mean, fold)
+def images(name: str, rank: int, x: Array) -> None:
+    """Checks that x has a batch axis, channels and `rank` axes."""
+    if x.ndim != rank + 2:
+        raise complain(ShapeError, f"{name}: x must be {LAYOUTS[rank]}, got {type_text(x.shape, x.dtype)}", x)

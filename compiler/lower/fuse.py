@@ -54,7 +54,7 @@ class Classes:
 class Group:
     """Stages that become one kernel. `number` is the position in the order of execution."""
 
-    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "loop"
+    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "sequence" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)
@@ -69,6 +69,26 @@ class Group:
         while group.merged_into is not None:
             group = group.merged_into
         return group
+
+
+def settled(frame: Sequence[IVar], stages: Sequence[Stage], classes: Classes) -> list[IVar]:
+    """A frame without the classes that a stage reduces while it keeps others of the frame."""
+    find = classes.find
+    left = list(frame)
+    for s in stages:
+        if s.combine == "argmax" or s.combines:
+            left = [c for c in left if c not in {find(v) for v in s.reduce}]
+    changed = True
+    while changed:
+        changed = False
+        for s in stages:
+            kept = [c for c in map(find, s.axes) if c in left]
+            reduced = [c for c in map(find, s.reduce) if c in left]
+            if kept and reduced:
+                gone = kept if in_chunks(s) else reduced
+                left = [c for c in left if c not in gone]
+                changed = True
+    return left
 
 
 class Fuser:
@@ -97,7 +117,7 @@ class Fuser:
         kind = (
             "tile"
             if stage in self.tiled
-            else {"scatter": "scatter", "control": "loop"}.get(stage.node.op.kind, "row")
+            else {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
         )
         if stage.node.op.name == "check_index":
             kind = "check"
@@ -187,9 +207,18 @@ class Fuser:
         return True
 
     def _keeps_rows(self, members: Sequence[Stage], frame: Sequence[IVar]) -> bool:
-        """Whether the rows of every sum in chunks stay shared, so that its order is what its shape says."""
+        """Whether the order of every sum stays what its shape says: the rows of one in chunks are shared, and no axis
+        that another one with axes left is taken over."""
         find = self.classes.find
-        return all(find(v) in frame for s in members if in_chunks(s) for v in s.reduce if v.extent != 1)
+        if not all(find(v) in frame for s in members if in_chunks(s) for v in s.reduce if v.extent != 1):
+            return False
+        shared = settled(frame, members, self.classes)
+        return not any(
+            find(v) in shared
+            for s in members
+            if not in_chunks(s) and any(a.extent != 1 for a in s.axes)
+            for v in s.reduce
+        )
 
     def _identify(self, stage: Stage, axis: IVar, v: IVar | None) -> None:
         """Puts a new stage's variable into the class of an axis, unless it is in one or the stage has that class."""
@@ -256,7 +285,8 @@ class Fuser:
         mark = len(self.classes.log)
         self._unify(members, set(members))
         frame = self.frame(members)
-        if not frame and any(s.loop_axes for s in group.stages):
+        scalars = not any(s.loop_axes for s in group.stages)
+        if not scalars and not (frame and self._keeps_rows(members, frame)):
             self.classes.undo(mark)
             return False
         group.stages, group.frame = members, frame

@@ -5,7 +5,8 @@
     Size   = int | Dim | sum | product | floordiv                          (graph.sizes)
     Index  = affine in loop variables, quotients, remainders, lookups      (graph.index)
     Stmt   = Loop(var, lo, hi [, limit], chunk | seq | vec L [x U] | unroll) | Store(buf, index, expr)
-           | Reduce(buf, index, combine, expr) | Prefetch(buf, index) | Call(kernel, (buf, offset)*, sizes)
+           | Reduce(buf, index, combine, expr) | Prefetch(buf, index)
+           | Call(kernel or routine, (buf, offset)*, sizes)
     Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*)
            | Guarded(guards, expr, fill) | Across(combine, lanes)
     Step   = Run(kernel) | Branch(flag, steps, steps) | ScanLoop(var, length, steps, views, carries)
@@ -148,13 +149,29 @@ class Reduce:
     position: Index | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function of the lane library over whole arrays, for elements of `dtype`: `writes` says which arguments it
+    writes."""
+
+    name: str
+    dtype: DType
+    writes: tuple[bool, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Call:
-    """Calls another kernel on parts of buffers: pairs of buffer and element offset, then sizes."""
+    """Calls another kernel or a routine on parts of buffers: pairs of buffer and element offset, then sizes."""
 
-    kernel: Kernel
+    kernel: Kernel | Routine
     args: tuple[tuple[Buf, Index], ...]
     sizes: tuple[Index, ...]
+
+    def touches(self) -> list[tuple[Buf, bool]]:
+        """The buffers, each with whether it is written. A tile's parameters come in the order of the arguments."""
+        k = self.kernel
+        written = k.writes if isinstance(k, Routine) else [p in k.writes for p in k.params]
+        return [(buf, w) for (buf, _), w in zip(self.args, written, strict=True)]
 
 
 @dataclass(eq=False, slots=True)

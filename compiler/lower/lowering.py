@@ -37,6 +37,7 @@ from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
+from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 
 LINE = 64  # bytes of a cache line
@@ -215,7 +216,7 @@ class Scope:
             self._schedule(self.groups[self.position])
             self.position += 1
         for source, home in self.copies:
-            self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", target))
+            self._copy(source, home)
         return self.steps
 
     def _packed_operand(self, node: Node) -> set[int]:
@@ -252,6 +253,8 @@ class Scope:
             self._add(scheduler.build())
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
+        elif group.kind == "sequence":
+            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())
@@ -260,6 +263,18 @@ class Scope:
         collect_params(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
+
+    def _copy(self, source: Buf, home: Buf) -> None:
+        self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+
+    def _in_memory(self, node: Node) -> Buf:
+        """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
+        found = self.buffer(node)
+        if found.storage != "constant":
+            return found
+        home = Buf(self.shared.unique("copied"), node.dtype, node.shape, "arena")
+        self._copy(found, home)
+        return home
 
     def buffer(self, node: Node | Buf) -> Buf:
         if isinstance(node, Buf):
@@ -407,7 +422,7 @@ class Scope:
         views: list[Buf] = []
         for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
             if n_carry <= k < n_carry + n_xs:
-                leaves[param] = self._view(param, self._addressed(operand))
+                leaves[param] = self._view(param, self._in_memory(operand))
                 views.append(leaves[param])
             elif k >= n_carry:
                 leaves[param] = self.buffer(operand)
@@ -436,7 +451,7 @@ class Scope:
             )
             leaves[param] = current
             last = self.buffer(results[k]) if k in results else current
-            carries.append((self._addressed(operand), current, following, last))
+            carries.append((self._in_memory(operand), current, following, last))
         return leaves, carries
 
     def _view(self, element: Node, base: Buf) -> Buf:
@@ -488,16 +503,7 @@ class Scope:
             wanted = [separated[k] for k in sorted(results)]
             homes = {separated[k]: self.buffer(results[k]) for k in results}
             sides.append(Scope(self.shared, leaves, homes, {}, False).run(wanted))
-        self.steps.append(Branch(self._addressed(node.inputs[0]), *sides))
-
-    def _addressed(self, node: Node) -> Buf:
-        """The buffer of a node, which the entry function has a pointer to; constants are known to kernels alone."""
-        buf = self.buffer(node)
-        if buf.storage != "constant":
-            return buf
-        home = Buf(self.shared.unique("initial"), buf.dtype, buf.shape, "arena")
-        self._add(_copy_kernel(buf, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
-        return home
+        self.steps.append(Branch(self._in_memory(node.inputs[0]), *sides))
 
     def _items(self, node: Node) -> dict[int, Node]:
         """The results of a loop or branch that are read, by number."""

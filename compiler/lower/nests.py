@@ -14,10 +14,10 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .fuse import Classes, Group
+from .fuse import Classes, Group, settled
 from .ir import Guarded, IndexValue, Load, expressions
 from .schedule import Placement
-from .stages import Stage, in_chunks
+from .stages import Stage
 
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
@@ -39,7 +39,7 @@ class Arrangement:
     def __init__(self, group: Group, classes: Classes, place: Placement) -> None:
         self.group, self.classes, self.place = group, classes, place
         self.maker = {s.node: s for s in group.stages}
-        self.frame = self._frame()
+        self.frame = settled(group.frame, group.stages, classes)
         self.flat = self._is_flat()
         self.vec = self._choose_vec()
         if any(any(classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in group.stages):
@@ -50,24 +50,6 @@ class Arrangement:
 
     def _class_axes(self, stage: Stage) -> list[IVar]:
         return [self.classes.find(v) for v in stage.loop_axes]
-
-    def _frame(self) -> list[IVar]:
-        """The group's frame without the classes that a stage reduces while it keeps others of the frame."""
-        frame = list(self.group.frame)
-        for s in self.group.stages:
-            if s.combine == "argmax" or s.combines:
-                frame = [c for c in frame if c not in {self.classes.find(v) for v in s.reduce}]
-        changed = True
-        while changed:
-            changed = False
-            for s in self.group.stages:
-                kept = [c for c in map(self.classes.find, s.axes) if c in frame]
-                reduced = [c for c in map(self.classes.find, s.reduce) if c in frame]
-                if kept and reduced:
-                    gone = kept if in_chunks(s) else reduced
-                    frame = [c for c in frame if c not in gone]
-                    changed = True
-        return frame
 
     def _is_flat(self) -> bool:
         """Whether every access is either the same contiguous walk over equal shapes or a single element."""
@@ -180,6 +162,16 @@ class Arrangement:
         reduced = set(self._inner_reduced(stage))
         return tuple(c for c in self._inner(stage) if c not in reduced)
 
+    def _partly(self, stage: Stage) -> bool:
+        """Whether it reduces some inner axes and keeps others, in a way that takes loops of its own.
+
+        What is also reduced over the rows adds to its results in place, unless the lanes themselves are reduced.
+        """
+        reduced = self._inner_reduced(stage)
+        if not reduced or len(reduced) == len(self._inner(stage)):
+            return False
+        return self.vec in reduced or not self._frame_reduced(stage)
+
     def _assign_nests(self) -> None:
         self.nests: list[Nest] = []
         level: dict[Stage, int] = {}
@@ -187,8 +179,8 @@ class Arrangement:
         by_key: dict[tuple[object, ...], Nest] = {}
         self.nest_of: dict[Stage, Nest] = {}
         for s in self.group.stages:
-            inner, reduced = self._inner(s), self._inner_reduced(s)
-            alone = (reduced and len(reduced) < len(inner) and not self._frame_reduced(s)) or s.combine == "argmax"
+            inner = self._inner(s)
+            alone = s.combine == "argmax" or self._partly(s)
             key: tuple[object, ...] = (inner, s if alone else None)
             least = 0
             for node, at in s.reads:

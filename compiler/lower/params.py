@@ -36,8 +36,11 @@ def collect_params(kernel: Kernel) -> None:
             if stmt.buf.storage in ("arg", "arena", "view"):
                 kernel.writes.add(stmt.buf)
         elif isinstance(stmt, Call):
-            for buf, i in stmt.args:
+            for buf, writes in stmt.touches():
                 note(buf)
+                if writes and buf.storage in ("arg", "arena", "view"):
+                    kernel.writes.add(buf)
+            for _, i in stmt.args:
                 _note_lookups(i, note)
     kernel.params = list(seen)
 

@@ -34,10 +34,8 @@ from .ir import (
     expressions,
 )
 from .nests import Arrangement, Nest
-from .schedule import Placement, identity_of, lanes_for
+from .schedule import SERIAL, Placement, chunk_count, identity_of, in_chunks_of, lanes_for
 from .stages import Stage, rows_in_chunk
-
-SERIAL = 1 << 16  # flops below which one core is as fast as several
 
 
 class RowScheduler(Arrangement):
@@ -56,7 +54,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for nest in self.nests:
             body.extend(self._emit(nest))
-        self._wrap(body)
+        self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
 
@@ -71,10 +69,8 @@ class RowScheduler(Arrangement):
         if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks: Extent = 1
-        elif isinstance(rows, int):
-            self.chunks = max(1, -(-rows // self.rows_per_chunk))
         else:
-            self.chunks = sizes.ceildiv(rows, self.rows_per_chunk)
+            self.chunks = chunk_count(rows, self.rows_per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 
@@ -156,11 +152,10 @@ class RowScheduler(Arrangement):
         self.live: dict[Stage, Expr] = {}
         self.shared = Shared()
         single = nest.stages[0]
-        reduced = self._inner_reduced(single)
-        if len(nest.stages) == 1 and not self._frame_reduced(single):
+        if len(nest.stages) == 1:
             if single.combine == "argmax":
                 return self._emit_argmax(single, nest)
-            if reduced and len(reduced) < len(nest.axes):
+            if self._partly(single):
                 return self._emit_partly(single, nest)
         before: list[Stmt] = []
         after: list[Stmt] = []
@@ -274,11 +269,14 @@ class RowScheduler(Arrangement):
         return home
 
     def _emit_partly(self, s: Stage, nest: Nest) -> list[Stmt]:
-        """A reduction over some inner axes with others left."""
+        """A reduction over some inner axes with others left; rows add up where it is over these too."""
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        if self.place.external(s):
+        over_rows = self._frame_reduced(s)
+        if over_rows:
+            home, where = self.frame_acc[s]
+        elif self.place.external(s):
             home, where = self.place.result(s), self._out_index(s)
             self.values[s] = home
         else:
@@ -294,7 +292,11 @@ class RowScheduler(Arrangement):
         acc = self._accumulator(s, nest)
         unroll = 4 if nest.vec and self._long() else 1
         inner = self._loops(reduced, [Reduce(acc, (), combine, value)], nest.vec, unroll)
-        body: list[Stmt] = [Store(acc, (), zero), *inner, Store(home, where, self._folded(acc, combine))]
+        folded = self._folded(acc, combine)
+        last = Reduce(home, where, "add" if combine == "fma" else combine, folded) if over_rows else (
+            Store(home, where, folded)
+        )
+        body: list[Stmt] = [Store(acc, (), zero), *inner, last]
         return self._loops(out, body, False)
 
     def _emit_argmax(self, s: Stage, nest: Nest) -> list[Stmt]:
@@ -317,19 +319,3 @@ class RowScheduler(Arrangement):
             home = self._scratch(s)
             at = self._scratch_at(s)
         return self._loops(out, [*start, *inner, Store(home, at, result)], False)
-
-    def _wrap(self, body: list[Stmt]) -> None:
-        """Puts the rows of a chunk, and the chunks, around the nests."""
-        if self.frame_extent != 1:
-            if self.chunks == 1:
-                lo, hi, limit = index.ZERO, index.of(self.frame_extent), None
-            else:
-                lo = index.scale(index.of(self.chunk), self.rows_per_chunk)
-                hi = index.add(lo, self.rows_per_chunk)
-                exact = isinstance(self.frame_extent, int) and self.frame_extent % self.rows_per_chunk == 0
-                limit = None if exact else index.of(self.frame_extent)
-            body = [Loop(self.row, lo, hi, "seq", body, limit=limit)]
-        body = [*self.before, *body, *self.after]
-        if self.chunks != 1:
-            body = [Loop(self.chunk, index.ZERO, index.of(self.chunks), "chunk", body)]
-        self.kernel.body = body

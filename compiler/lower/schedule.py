@@ -1,4 +1,5 @@
-"""What the schedules have in common: their questions about memory, where reductions start, how wide lanes are."""
+"""What the schedules have in common: their questions about memory, where reductions start, how wide lanes are, chunks
+of rows."""
 
 from __future__ import annotations
 
@@ -8,11 +9,15 @@ from typing import Protocol
 import numpy as np
 
 from ..artifact import Target
+from ..graph import index, sizes
 from ..graph.dtypes import BOOL, DType
+from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .ir import Buf, Const, Reduce, Stmt, Store, expressions
+from .ir import Buf, Const, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
+
+SERIAL = 1 << 16  # flops of rows below which one core is as fast as several
 
 
 class Placement(Protocol):
@@ -29,6 +34,8 @@ def identity_of(combine: str, dtype: DType) -> Const:
     """What a reduction starts from: combined with it, every value stays as it is."""
     if combine in ("add", "fma"):
         return Const(0, dtype)
+    if combine == "mul":
+        return Const(1, dtype)
     return Const(-np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min), dtype)
 
 
@@ -43,3 +50,28 @@ def lanes_for(body: Sequence[Stmt], target: Target) -> int:
         if isinstance(s, (Store, Reduce)) and s.buf.dtype != BOOL:
             widest = max(widest, s.buf.dtype.itemsize)
     return max(2, target.vector_bytes // widest)
+
+
+def chunk_count(rows: Extent, per_chunk: int) -> Extent:
+    if isinstance(rows, int):
+        return max(1, -(-rows // per_chunk))
+    return sizes.ceildiv(rows, per_chunk)
+
+
+def in_chunks_of(
+    per_chunk: int, row: IVar, body: list[Stmt], chunk: IVar, before: Sequence[Stmt] = (), after: Sequence[Stmt] = ()
+) -> list[Stmt]:
+    """A loop over the rows of a chunk, and one over the chunks around it; each is left out where there is but one."""
+    if row.extent != 1:
+        if chunk.extent == 1:
+            lo, hi, limit = index.ZERO, index.of(row.extent), None
+        else:
+            lo = index.scale(index.of(chunk), per_chunk)
+            hi = index.add(lo, per_chunk)
+            exact = isinstance(row.extent, int) and row.extent % per_chunk == 0
+            limit = None if exact else index.of(row.extent)
+        body = [Loop(row, lo, hi, "seq", body, limit=limit)]
+    body = [*before, *body, *after]
+    if chunk.extent != 1:
+        body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]
+    return body

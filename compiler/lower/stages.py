@@ -43,7 +43,7 @@ class Stage:
     cost: int
     target: tuple[Index, ...] | None = None
     position: Index | None = None
-    factors: tuple[Expr, Expr] | None = None  # a contraction's operands
+    factors: tuple[Expr, ...] | None = None  # the operands of a contraction or recurrence
     combines: bool = False  # adds up the chunks of another stage
     lookups: frozenset[Node] = frozenset()
 
@@ -139,11 +139,14 @@ class Expander:
             self.ops += 1
             self.cost += node.op.cost
             attr: Any = None
+            name = node.op.lanes or node.op.name
             if node.op.name == "cast":
                 attr = node.inputs[0].dtype
             elif node.op.name == "check_index":
                 attr = node
-            return Op(node.op.lanes or node.op.name, tuple(values), dtype, attr)
+            elif node.attrs:
+                name = f"{name}{node.attrs[0]}"
+            return Op(name, tuple(values), dtype, attr)
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
             self._look_up([g.index for g in own])
@@ -214,7 +217,7 @@ def choose_kept(
         spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
         cost[node] = spent + sum(cost[i] for i in node.inputs)
         count[node] = 1 + sum(count[i] for i in node.inputs)
-        if op.kind in ("reduction", "contraction", "scatter", "control") or op.name == "check_index":
+        if op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
             kept.add(node)
         if op.kind == "contraction":
             for k, operand in enumerate(node.inputs):
@@ -225,12 +228,17 @@ def choose_kept(
                 # A loop's operands are handed over as whole arrays.
                 if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota", "extent"):
                     kept.add(operand)
-        elif op.name == "scatter_add" or op.name == "take":
-            where = node.inputs[0 if op.name == "scatter_add" else 1]
+        elif op.name in ("scatter_add", "searchsorted", "take"):
+            where = node.inputs[1 if op.name == "take" else 0]
             if where.op.kind != "leaf" or where.op.name in ("literal", "iota", "extent"):
                 kept.add(where)
             if op.name == "take" and cost[node.inputs[0]] > CHEAP:
                 keep_source(node.inputs[0])
+        elif op.name == "windows" and recompute != "all":
+            # Every element lies in several windows.
+            if cost[node.inputs[0]] > CHEAP:
+                keep_source(node.inputs[0])
+                cost[node] = 0
         elif op.name == "broadcast" and recompute != "all":
             x = node.inputs[0]
             if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
@@ -261,7 +269,7 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     reduce: tuple[IVar, ...] = ()
     target: tuple[Index, ...] | None = None
     position: Index | None = None
-    factors: tuple[Expr, Expr] | None = None
+    factors: tuple[Expr, ...] | None = None
     combine = node.op.combine
     if kind == "reduction":
         x, summed = node.inputs[0], node["axes"]
@@ -269,7 +277,7 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         free, bound = iter(at), iter(reduce)
         full = tuple(index.of(next(bound)) if k in summed else next(free) for k in range(len(x.shape)))
         value = expander.expand(x, full)
-        if x.dtype != node.dtype and combine == "add":
+        if x.dtype != node.dtype and combine in ("add", "mul"):
             value = Op("cvt", (value,), node.dtype, x.dtype)
         if combine == "add" and isinstance(value, Op) and value.name == "mul" and once(x) and is_float(node.dtype):
             # A product that only this sum needs goes into it with one rounding. That is a property of the graph, so
@@ -281,10 +289,9 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         extents, n_out = node["extents"], node["n_out"]
         reduce = tuple(IVar(f"r{k}", n) for k, n in enumerate(extents[n_out:]))
         loads = contraction.loads(node, (*axes, *reduce))
-        factors = tuple(  # type: ignore[assignment]
+        factors = tuple(
             _zero_outside(expander.expand(node.inputs[a.operand], a.index, a.guards), a.guards) for a in loads
         )
-        assert factors is not None
         # Every product goes into the sum with one rounding, whichever schedule runs it; a sum of one is the product.
         value, combine = Op("pair", factors, node.dtype), "fma"
         if all(v.extent == 1 for v in reduce):
@@ -303,6 +310,17 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         expander._read(idx, at[axis : axis + rank])
         expander.lookups.add(idx)
         combine = "add"
+    elif node.op.name == "recurrence":
+        factors = tuple(expander.expand(operand, at) for operand in node.inputs)
+        value = Op("mul", factors, node.dtype)
+        expander.ops, expander.cost = expander.ops + 2, expander.cost + 2
+    elif kind == "sequence":
+        value = expander.expand(node.inputs[-1], at)
+        expander.ops, expander.cost = expander.ops + 1, expander.cost + node.op.cost
+        if node.op.name == "searchsorted":
+            # All of it is read, from memory.
+            expander._read(node.inputs[0], (index.ZERO,))
+            expander.lookups.add(node.inputs[0])
     else:
         value = expander.expand(node, at, top=True)
     reads = list(dict.fromkeys(expander.reads))

@@ -33,7 +33,7 @@ from .ir import (
 from .lowering import Module
 from .printer import kernel_text
 
-COMBINES = frozenset({"add", "max", "argmax", "fma"})
+COMBINES = frozenset({"add", "mul", "max", "argmax", "fma"})
 
 
 def verify_module(module: Module) -> None:
@@ -83,9 +83,8 @@ def _reads_what_is_written(kernel: Kernel, written: set[Buf]) -> None:
     walked: set[int] = set()
     for stmt in walk(kernel.body):
         if isinstance(stmt, Call):
-            # A tile's parameters come in the order of the arguments.
-            for buf, param in zip((b for b, _ in stmt.args), stmt.kernel.params, strict=True):
-                if param in stmt.kernel.writes:
+            for buf, writes in stmt.touches():
+                if writes:
                     written.add(_base(buf))
                 else:
                     _has_value(buf, written, f"kernel {kernel.name} reads")
@@ -156,11 +155,12 @@ class _Verifier:
                 for i in stmt.index:
                     self.bound(i, bound)
             elif isinstance(stmt, Call):
-                for (buf, offset), param in zip(stmt.args, stmt.kernel.params, strict=True):
+                for buf, writes in stmt.touches():
                     self.declared(buf)
-                    self.bound(offset, bound)
-                    if param in stmt.kernel.writes:
+                    if writes:
                         self.written(buf)
+                for _, offset in stmt.args:
+                    self.bound(offset, bound)
                 for size in stmt.sizes:
                     self.bound(size, bound)
 

@@ -52,7 +52,7 @@ def _absorbing(node: Node, uses: Uses) -> Node | None:
     if name == "multiply":
         return y if not _float(x) and is_number(y, 0) else None
     if name == "remainder":
-        return b.zeros_like(node) if is_number(y, 1) else None
+        return b.zeros_like(node) if not _float(x) and is_number(y, 1) else None
     return y if is_number(y, name == "logical_or") else None
 
 

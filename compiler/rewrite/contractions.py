@@ -31,6 +31,8 @@ def _through(x: Node, axes: OperandMap, extents: Sequence[Extent]) -> tuple[Node
         for k, axis in enumerate(x["axes"]):
             maps[axis] = axes[k]
         return y, tuple(maps)
+    if x.op.name == "diagonal":
+        return y, (*axes, axes[-1])
     if x.op.name == "broadcast":
         placed = x["axes"]
         for axis in range(len(x.shape)):

@@ -17,6 +17,8 @@ _LARGEST = 1024
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "negative", "abs", "sqrt", "relu", "floor_divide", "remainder"),
     *("less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "where", "cast"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"),
+    "philox",
 )
 _STRUCTURAL = ("reshape", "permute", "slice", "pad", "concat")
 
@@ -61,13 +63,13 @@ def _fold_numbers(node: Node, uses: Uses) -> Node | None:
 
 
 def _empty(node: Node, uses: Uses) -> Node | None:
-    """What has no elements, and what sums up none, is computed from nothing."""
-    summed = node.op.name == "sum" or node.op.kind in ("contraction", "scatter")
-    nothing = summed and (
+    """What has no elements, and what sums, multiplies or searches none, is computed from nothing."""
+    combined = node.op.name in ("sum", "prod", "searchsorted") or node.op.kind in ("contraction", "scatter")
+    nothing = combined and (
         0 in node["extents"] if node.op.kind == "contraction" else any(0 in i.shape for i in node.inputs)
     )
     if (nothing or 0 in node.shape) and b.constant_value(node) is None:
-        return b.full(0, node.shape, node.dtype)
+        return b.full(1 if node.op.name == "prod" else 0, node.shape, node.dtype)
     return None
 
 

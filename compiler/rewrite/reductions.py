@@ -33,9 +33,9 @@ def _sum_of_one(node: Node, uses: Uses) -> Node | None:
 
 
 def _sum_of_sum(node: Node, uses: Uses) -> Node | None:
-    """Two sums in a row of integers, or two maxima, are one."""
+    """Two sums or products in a row of integers, or two maxima, are one."""
     (x,) = node.inputs
-    if x.op is not node.op or not uses.once(x) or (node.op.name == "sum" and dtypes.is_float(x.dtype)):
+    if x.op is not node.op or not uses.once(x) or (node.op.name != "max" and dtypes.is_float(x.dtype)):
         return None
     source = x.inputs[0]
     kept = [k for k in range(len(source.shape)) if k not in x["axes"]]
@@ -44,7 +44,7 @@ def _sum_of_sum(node: Node, uses: Uses) -> Node | None:
 
 
 RULES = (
-    Rule("reduce-unit-axes", "exact", ("sum", "max", "argmax"), _unit_axes),
+    Rule("reduce-unit-axes", "exact", ("sum", "prod", "max", "argmax"), _unit_axes),
     Rule("sum-of-one", "rounding", ("sum",), _sum_of_one),
-    Rule("reduce-twice", "exact", ("sum", "max"), _sum_of_sum),
+    Rule("reduce-twice", "exact", ("sum", "prod", "max"), _sum_of_sum),
 )

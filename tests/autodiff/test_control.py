@@ -8,6 +8,7 @@ from controls import CASES, XS, H, W
 
 import adjoint as ad
 
+
 @pytest.mark.parametrize("name", CASES)
 def test_control(name, check):
     fn, *arrays = CASES[name]

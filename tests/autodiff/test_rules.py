@@ -9,6 +9,7 @@ import adjoint as ad
 from adjoint.graph import build as b
 from adjoint.graph.node import make
 from adjoint.graph.table import OPS
+from adjoint.graph.views import windows
 
 ELEMENTWISE = [op for op in OPS.values() if op.partials is not None and "f" in op.kinds]
 
@@ -25,7 +26,7 @@ def test_elementwise(op, check):
         mask = ad.constant(arrays[0] > 0)
         check(lambda x, y: wrap(make(op, (mask.node, x.node, y.node))), *arrays[1:])
     else:
-        check(lambda *xs: wrap(make(op, [x.node for x in xs])), *arrays)
+        check(lambda *xs: wrap(make(op, [x.node for x in xs], *op.sample_attrs)), *arrays)
 
 
 def _index(*values):
@@ -45,11 +46,19 @@ CASES = {
     "concat": (lambda x, y: make("concat", (x, y), 1), [(2, 3), (2, 1)]),
     "take": (lambda x: make("take", (x, _index(2, 0, 2)), 1), [(2, 3)]),
     "scatter_add": (lambda x: make("scatter_add", (_index(2, 0, 2), x), 1, 4), [(2, 3)]),
+    "diagonal": (lambda x: make("diagonal", (x,)), [(2, 3, 3)]),
+    "windows": (lambda x: windows(x, (2, 3), (2, 1), (1, 2), (3, 2)), [(2, 6, 7)]),
+    "windows of one": (lambda x: windows(x, (3,), (4,), (1,), (1,)), [(5,)]),
     "sum": (lambda x: b.sum(x, (0, 2)), [(2, 3, 2)]),
+    "prod": (lambda x: make("prod", (x,), (0, 2)), [(2, 3, 2)]),
+    "prod of all": (lambda x: make("prod", (x,), (0, 1)), [(2, 3)]),
     "max": (lambda x: make("max", (x,), (0, 2)), [(2, 3, 4)]),
+    "recurrence": (lambda a, x: make("recurrence", (a, x), 0.5, 1, False), [(2, 4, 3), (2, 4, 3)]),
+    "recurrence back": (lambda a, x: make("recurrence", (a, x), 1.0, 0, True), [(5,), (5,)]),
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
     "contract strided": (lambda x, y: make("contract", (x, y), (4, 3), 1, *STRIDED), [(7,), (3,)]),
     "copy": (lambda x: make("copy", (x,)), [(3, 4)]),
+    "carry": (lambda x, y: make("carry", (x, y, y)), [(3, 4), (2,)]),
     "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(3,)]),
 }
 
@@ -65,7 +74,7 @@ def test_others(name, check):
 def test_every_rule_is_tested():
     tested = {name.split()[0] for name in CASES}
     # Loops have no adjoint yet; positions and cut derivatives have nothing to compare.
-    untested = {"scan", "item", "argmax", "stop_gradient"}
+    untested = {"scan", "item", "argmax", "argsort", "running_argmax", "searchsorted", "stop_gradient"}
     rules = {op.name for op in OPS.values() if op.vjp is not None and op.partials is None}
     assert rules - tested - untested == set()
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import oracle
 import pytest
 from programs import PROGRAMS, large, values_of
 
+import adjoint as ad
 from adjoint.graph.program import Program
 from adjoint.lower.lowering import Options
 from adjoint.runtime.target import TARGETS
@@ -33,6 +35,22 @@ def test_threads() -> None:
     one = oracle.run(program, values, threads=1)
     for _ in range(3):
         same(one, oracle.run(program, values, threads=2))
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 60), (3, 4, 5), (300, 3, "m"), ("n", 3, 500)], ids=str)
+def test_sums_in_company(shape: Any) -> None:
+    """What else is summed of a computed array does not change the order of a sum."""
+    a = np.random.default_rng(3).normal(size=[70 if isinstance(e, str) else e for e in shape]).astype(np.float32)
+    sets = [axes for k in (1, 2, 3) for axes in combinations(range(3), k)]
+
+    def sums(groups: list[Any]) -> list[Any]:
+        xs = [ad.input(f"x{k}", shape) for k in range(len(groups))]
+        found = [ad.sum(ad.abs(x) * 1.1, axes) for x, group in zip(xs, groups, strict=True) for axes in group]
+        return list(ad.compile(xs, found)(*[a] * len(xs)))
+
+    alone = dict(zip(sets, sums([(axes,) for axes in sets]), strict=True))
+    pairs = list(combinations(sets, 2))
+    same(sums(pairs), [alone[axes] for pair in pairs for axes in pair])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -206,7 +206,7 @@ def test_reductions_of_trees(home: str, tmp_path: Path) -> None:
     kernels, wanted = [], []
     with np.errstate(all="ignore"):
         for k in range(REDUCTIONS):
-            combine, depth = ("add", "max", "fma")[k % 3], 1 + k % 4
+            combine, depth = ("add", "max", "fma", "mul")[k % 4], 1 + k // 4 % 4
             dtype = trees.pick([FLOAT32, FLOAT64] if combine == "fma" else [FLOAT32, FLOAT64, INT32, INT64])
             parts = tuple(trees.expr(dtype, depth) for _ in range(2 if combine == "fma" else 1))
             value = Op("pair", parts, dtype) if combine == "fma" else parts[0]
@@ -218,7 +218,7 @@ def test_reductions_of_trees(home: str, tmp_path: Path) -> None:
             if home == "register":
                 body.append(Store(out, (index.ZERO,), Load(acc, (), dtype)))
             kernels.append(trees.kernel(f"reduction{k}", out, body, [acc] if home == "register" else []))
-            step = np.add if combine == "add" else np.maximum
+            step = {"add": np.add, "mul": np.multiply}.get(combine, np.maximum)
             start = np.asarray(zero.value, dtype)[()]
             wanted.append(np.array([folded(combine, start, [trees.value(p) for p in parts], step)], dtype))
     check(trees, kernels, wanted, tmp_path)

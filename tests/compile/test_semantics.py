@@ -167,3 +167,13 @@ def test_scan_forward() -> None:
             rng.normal(size=(3, 17)).astype(np.float32), rng.normal(size=(17, 17)).astype(np.float32) * 0.3,
         )  # fmt: skip
         assert got[1] == steps
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_scan_over_constants(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    table, start = (rng.standard_normal(s).astype(np.float32) for s in ((4, *shape), shape))
+    x = ad.input("x", (4, *shape))
+    for init, xs in ((start, x), (x[0], table), (start, (x, table))):
+        last, ys = ad.scan(lambda c, a: (c * (a[0] + a[1] if isinstance(a, tuple) else a), c), init, xs)
+        both([x], [last, ys], rng.standard_normal((4, *shape)).astype(np.float32))

@@ -17,6 +17,7 @@ from adjoint.graph.index import Access, Index, IVar, Lookup, Quotient, Remainder
 from adjoint.graph.node import OPS, Literal, Node, make
 from adjoint.graph.program import Program
 from adjoint.graph.verify import verify_program
+from adjoint.graph.views import windows
 
 
 def value(at: Index, variables: Mapping[IVar, int], arrays: Mapping[Any, Any]) -> int:
@@ -122,6 +123,11 @@ def _structural(seed: int) -> list[Node]:
         _taken(x, 2, 1),
         make("stop_gradient", (x,)),
         make("copy", (x,)),
+        make("diagonal", (_constant(rng, 2, 3, 3),)),
+        make("diagonal", (_constant(rng, 0, 0),)),
+        windows(_constant(rng, 2, 6, 7), (2, 3), (2, 1), (1, 2), (3, 2)),
+        windows(_constant(rng, 0, 9), (3,), (3,), (2,), (2,)),
+        make("carry", (x, x, x)),
     ]
 
 

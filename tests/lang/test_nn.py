@@ -1,4 +1,4 @@
-"""Layers, losses and windows against plain NumPy."""
+"""Layers and losses against plain NumPy."""
 
 from __future__ import annotations
 
@@ -8,58 +8,6 @@ import pytest
 import adjoint as ad
 
 RNG = np.random.default_rng(4)
-
-
-def convolve(x, w, stride, padding, dilation, groups):
-    n = x.shape[0]
-    o, per_group, kh, kw = w.shape
-    p = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    oh = (p.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
-    ow = (p.shape[3] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
-    y = np.zeros((n, o, oh, ow))
-    for k in range(o):
-        g = k // (o // groups)
-        for i in range(oh):
-            for j in range(ow):
-                top, left = i * stride[0], j * stride[1]
-                patch = p[:, g * per_group : (g + 1) * per_group, top:, left:][:, :, :: dilation[0], :: dilation[1]]
-                y[:, k, i, j] = (patch[:, :, :kh, :kw] * w[k]).sum((1, 2, 3))
-    return y
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(
-    ("stride", "padding", "dilation"), [((1, 1), (0, 0), (1, 1)), ((2, 1), (1, 2), (1, 1)), ((3, 2), (1, 0), (2, 1))]
-)
-def test_conv2d(stride, padding, dilation, groups, run):
-    x, w = RNG.standard_normal((2, 4, 8, 7)), RNG.standard_normal((6, 4 // groups, 3, 2))
-    b = RNG.standard_normal(6)
-    y = ad.nn.conv2d(x, w, b, stride, padding, dilation, groups)
-    expected = convolve(x, w, stride, padding, dilation, groups) + b[:, None, None]
-    assert y.shape == expected.shape
-    np.testing.assert_allclose(run(y), expected, rtol=1e-9, atol=1e-9)
-
-
-def _pooled(x, k, s, p, fill, reduce):
-    x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), (2, 3))[:, :, ::s, ::s]
-    return reduce(windows, axis=(-2, -1))
-
-
-@pytest.mark.parametrize(("k", "s", "p"), [(2, 2, 0), (3, 3, 0), (3, 2, 1), (2, 1, 0), (2, 2, 1)])
-def test_pooling(k, s, p, run):
-    x = RNG.standard_normal((2, 3, 7, 8)).astype("f")
-    np.testing.assert_allclose(run(ad.nn.max_pool2d(x, k, s, p)), _pooled(x, k, s, p, -np.inf, np.max))
-    np.testing.assert_allclose(run(ad.nn.avg_pool2d(x, k, s, p)), _pooled(x, k, s, p, 0, np.mean), rtol=1e-5, atol=1e-6)
-
-
-def test_windows_that_do_not_fit():
-    with pytest.raises(ad.ShapeError, match="a window of 5 does not fit"):
-        ad.nn.conv2d(np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 3, 3)), dilation=2)
-    with pytest.raises(ad.ShapeError, match="stride"):
-        ad.nn.conv2d(np.zeros((1, 1, 4, 4)), np.zeros((1, 1, 3, 3)), stride=0)
-    with pytest.raises(ad.ShapeError, match="groups"):
-        ad.nn.conv2d(np.zeros((1, 3, 4, 4)), np.zeros((2, 1, 3, 3)), groups=2)
 
 
 def test_cross_entropy(run):
@@ -132,13 +80,6 @@ def test_initial_values_follow_the_seed():
     second = ad.nn.Conv2d(1, 2, 3).weight.value
     ad.nn.seed(5)
     assert (ad.nn.Conv2d(1, 2, 3).weight.value == first).all() and (first != second).any()
-
-
-def test_conv_layer(run):
-    layer = ad.nn.Conv2d(2, 4, (3, 2), stride=2, padding=1, groups=2, seed=0)
-    x = RNG.standard_normal((1, 2, 6, 6)).astype("f")
-    expected = convolve(x, layer.weight.value, (2, 2), (1, 1), (1, 1), 2) + layer.bias.value[:, None, None]
-    np.testing.assert_allclose(run(layer(x)), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_names_are_unique():

@@ -139,7 +139,10 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
         (make("sum", (K,), ()), b.cast(K, INT64)),
     ],
     "sum-of-one": [(b.sum(b.reshape(X, (1, 12)), (0,)), X)],
-    "reduce-twice": [(make("max", (make("max", (M,), (0,)),), (0,)), make("max", (M,), (0, 1)))],
+    "reduce-twice": [
+        (make("max", (make("max", (M,), (0,)),), (0,)), make("max", (M,), (0, 1))),
+        (make("prod", (make("prod", (b.cast(M, INT64),), (0,)),), (0,)), make("prod", (b.cast(M, INT64),), (0, 1))),
+    ],
     "contract-views": [
         (matmul(M, b.permute(W, (1, 0))),
          contract(M, W, (3, 3, 4), 2, (plain(0), plain(2)), (plain(1), plain(2)))),
