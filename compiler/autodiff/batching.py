@@ -180,7 +180,7 @@ _CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]]
 def _one(node: Node, operands: Operands, size: Extent) -> Node:
     if node.op.kind == "elementwise":
         return make(node.op, [with_axis(x, has, size) for x, has in operands], *node.attrs)
-    rule = RULES.get(node.op.name)
+    rule = RULES.get(node.op.name) or _OF_KIND.get(node.op.kind)
     if rule is None:
         raise GradientError(f"{node.op.name} cannot be batched: {describe(node)}")
     return rule(node, operands, size)
@@ -224,6 +224,10 @@ def _same(node: Node, operands: Operands, size: Extent) -> Node:
     return make(node.op, _all(operands, size), *node.attrs)
 
 
+def _windows(node: Node, operands: Operands, size: Extent) -> Node:
+    return make("windows", (operands[0][0],), *node.attrs)
+
+
 def _axes(node: Node, operands: Operands, size: Extent) -> Node:
     return make(node.op, _all(operands, size), tuple(a + 1 for a in node["axes"]), *node.attrs[1:])
 
@@ -231,6 +235,35 @@ def _axes(node: Node, operands: Operands, size: Extent) -> Node:
 def _axis(node: Node, operands: Operands, size: Extent) -> Node:
     """Operations along one axis, which is their first attribute."""
     return make(node.op, _all(operands, size), node["axis"] + 1, *node.attrs[1:])
+
+
+def _start(node: Node, operands: Operands, size: Extent) -> Node:
+    """Operations whose axis is their second attribute."""
+    return make(node.op, _all(operands, size), node.attrs[0], node["axis"] + 1, *node.attrs[2:])
+
+
+def _searchsorted(node: Node, operands: Operands, size: Extent) -> Node:
+    (x, has), (values, _) = operands
+    if not has:
+        return make(node.op, (x, values), *node.attrs)
+    # An order of each example: as many elements come before a value as are less than it, in any order.
+    values = with_axis(*operands[1], size)
+    shape = (*values.shape, x.shape[1])
+    rank = len(shape)
+    one = b.broadcast(x, shape, (0, rank - 1))
+    other = b.broadcast(values, shape, range(rank - 1))
+    behind = _comes_before(other, one) if node["right"] else b.make("logical_not", (_comes_before(one, other),))
+    before = b.make("logical_not", (behind,))
+    return b.sum(b.cast(before, dtypes.INT64), (rank - 1,))
+
+
+def _comes_before(x: Node, y: Node) -> Node:
+    """x < y, with NaN behind all numbers."""
+    less: Node = b.less(x, y)
+    if not dtypes.is_float(x.dtype):
+        return less
+    number, none = b.equal(x, x), make("not_equal", (y, y))
+    return make("logical_or", (less, b.logical_and(number, none)))
 
 
 def _take(node: Node, operands: Operands, size: Extent) -> Node:
@@ -289,6 +322,7 @@ def _swapped(x: Node) -> Node:
     return b.permute(x, (1, 0, *range(2, len(x.shape))))
 
 
+_OF_KIND: dict[str, Rule] = {"reduction": _axes, "scatter": _scatter, "sequence": _axis}
 RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "permute": _permute,
@@ -297,11 +331,12 @@ RULES: dict[str, Rule] = {
     "pad": _pad,
     "concat": _concat,
     "take": _take,
-    "scatter_add": _scatter,
+    "diagonal": _same,
+    "windows": _windows,
+    "carry": _same,
+    "recurrence": _start,
+    "searchsorted": _searchsorted,
     "stop_gradient": _same,
     "copy": _same,
-    "sum": _axes,
-    "max": _axes,
-    "argmax": _axes,
     "contract": _contract,
 }

@@ -12,6 +12,7 @@ from ..graph import build as b
 from ..graph.node import Node, Token, make, type_text
 from ..graph.sizes import Extent
 from .array import Array
+from .bodies import Trace, depth, inside
 from .explain import complain
 from .lift import as_array, wrap
 from .tree import flatten, unflatten
@@ -57,7 +58,11 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
             values.append(unflatten(structure, own))
         if size is None:
             raise complain(ShapeError, "vmap: no argument has an axis of examples")
-        leaves, structure = flatten(fn(*values))
+        with inside(Trace("vmap", depth(), size, True, 0)) as trace:
+            leaves, structure = flatten(fn(*values))
+        if trace.at is not None:
+            # Random draws within the function differ from one example to the next.
+            batched[trace.at.node] = b.iota((size,), 0)
         results = [as_array(y) for y in leaves]
         nodes = batch([y.node for y in results], batched, size)
         return unflatten(structure, [wrap(_moved(n, out_axes), [*given, *results]) for n in nodes])

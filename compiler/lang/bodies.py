@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import DTypeError, GraphError, ShapeError
@@ -54,6 +55,23 @@ class _Open(threading.local):
 _open = _Open()
 
 
+def depth() -> int:
+    """How many bodies are being traced."""
+    return len(_open.traces)
+
+
+@contextmanager
+def inside(trace: Trace) -> Iterator[Trace]:
+    """Traces what is made meanwhile as part of a body."""
+    trace.is_open = True
+    _open.traces.append(trace)
+    try:
+        yield trace
+    finally:
+        _open.traces.pop()
+        trace.is_open = False
+
+
 def position() -> Array | None:
     """Where in the loops being traced an iteration is, counted through all of them: 0-d int64; None outside."""
     total: Array | None = None
@@ -75,19 +93,13 @@ class Bodies:
     def __init__(
         self, label: str, types: Sequence[tuple[Shape, DType]], length: Extent | None = None, loops: bool = True
     ) -> None:
-        self.trace = Trace(label, len(_open.traces), length, loops, len(types))
+        self.trace = Trace(label, depth(), length, loops, len(types))
         self.params = self.trace.placeholders(types, 0)
         self.made: list[Node] = []
 
     def call(self, fn: Callable[..., Any], *args: Any) -> Any:
-        self.trace.is_open = True
-        _open.traces.append(self.trace)
-        try:
-            with noting_new(self.made):
-                return fn(*args)
-        finally:
-            _open.traces.pop()
-            self.trace.is_open = False
+        with inside(self.trace), noting_new(self.made):
+            return fn(*args)
 
     @property
     def counts(self) -> bool:

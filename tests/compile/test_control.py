@@ -71,7 +71,7 @@ def test_a_failed_check_inside_a_loop_leaves_state_alone() -> None:
     w, i = ad.variable(np.zeros(3, np.float32), name="w"), ad.input("i", (4,), "int64")
     total, _ = ad.scan(lambda c, k: (c + w[k], None), ad.constant(np.float32(0)), i)
     f = ad.compile([i], total, updates={w: w + 1})
-    with pytest.raises(ad.ExecutionError, match="index 5 is out of range|got 5"):
+    with pytest.raises(ad.ExecutionError, match="got 5"):
         f(np.array([0, 1, 5, 2]))
     assert (w.value == 0).all()
     f(np.array([0, 1, 2, -1]))
