@@ -80,10 +80,12 @@ from .lang.arithmetic import (
     where,
 )
 from .lang.array import Array
+from .lang.batching import vmap
 from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
+from .lang.derivatives import hessian, hvp, jacobian, jvp
 from .lang.diagonals import diag, diagonal, tril, triu
 from .lang.einsum import einsum
 from .lang.elementary import (
@@ -111,6 +113,7 @@ from .lang.grads import grad, value_and_grad, vjp
 from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import matmul, outer, tensordot, trace, vecdot
+from .lang.loops import cond, fori_loop, while_loop
 from .lang.reducing import all, any, argmax, argmin, count_nonzero, max, mean, min, prod, std, sum, var, vector_norm
 from .lang.scattering import segment_max, segment_min, segment_prod, segment_sum
 from .lang.shaping import (
@@ -208,6 +211,7 @@ __all__ = [
     "clip",
     "compile",
     "concat",
+    "cond",
     "constant",
     "cos",
     "cosh",
@@ -235,6 +239,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fori_loop",
     "full",
     "full_like",
     "function",
@@ -243,6 +248,8 @@ __all__ = [
     "greater",
     "greater_equal",
     "hard_tanh",
+    "hessian",
+    "hvp",
     "hypot",
     "inf",
     "input",
@@ -252,6 +259,8 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacobian",
+    "jvp",
     "leaky_relu",
     "less",
     "less_equal",
@@ -353,7 +362,9 @@ __all__ = [
     "vecdot",
     "vector_norm",
     "vjp",
+    "vmap",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ..errors import GradientError
 from ..graph import build as b
 from ..graph import dtypes, sites
 from ..graph.node import Node, describe, toposort
+from . import loops
 from .masks import Cotangent, chosen, keeps_zero, only_moves, total
 
 
@@ -20,29 +21,31 @@ def _carries(node: Node) -> bool:
     return any(dtypes.is_float(d) for d in kinds)
 
 
-def between(ys: Sequence[Node], xs: Sequence[Node]) -> list[Node]:
-    """The nodes that lie on a differentiable path from some x to some y, operands first."""
+def between(ys: Sequence[Node], xs: Sequence[Node], known: Collection[Node] = ()) -> list[Node]:
+    """The nodes that lie on a differentiable path from some x to some y, operands first; none leads through `known`."""
     sources = set(xs)
     active: set[Node] = set()
     order = []
-    for node in toposort(ys):
+    for node in toposort(ys, stop=known.__contains__ if known else None):
         if node in sources or (_carries(node) and any(i in active for i in node.inputs)):
             active.add(node)
             order.append(node)
     return order
 
 
-def vjp(ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+def vjp(
+    ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node], known: Collection[Node] = ()
+) -> list[Node | None]:
     """The cotangent of every x for cotangents of every y; None where no y depends on it.
 
     Contributions to one node are added one after the other, its last user in topological order first. Nodes made
     for a forward node carry its sites and name it as `stems_from`.
     """
-    active = between(ys, xs)
-    known = set(active)
-    pending: dict[Node, list[Cotangent]] = {}
+    active = between(ys, xs, known)
+    reached = set(active)
+    pending: dict[Node, list[Any]] = {}
     for y, seed in zip(ys, cotangents, strict=True):
-        if y in known:
+        if y in reached:
             pending.setdefault(y, []).append(Cotangent(seed))
     wanted = set(xs)
     found: dict[Node, Node] = {}
@@ -51,11 +54,17 @@ def vjp(ys: Sequence[Node], xs: Sequence[Node], cotangents: Sequence[Node]) -> l
         if parts is None:
             continue
         with sites.at(node.sites, node):
+            if node.op.name in loops.COTANGENTS:
+                for operand, part in _pull_loop(node, parts, reached):
+                    pending.setdefault(operand, []).append(part)
+                continue
             g = total(parts)
             if node in wanted:
                 found[node] = g.settled()
-            if any(i in known for i in node.inputs):
-                for operand, part in pull(node, g, known):
+            if node.op.name == "item":
+                pending.setdefault(node.inputs[0], []).append((node["number"], g))
+            elif any(i in reached for i in node.inputs):
+                for operand, part in pull(node, g, reached):
                     pending.setdefault(operand, []).append(part)
     return [found.get(x) for x in xs]
 
@@ -66,7 +75,7 @@ def pull(node: Node, g: Cotangent, wanted: set[Node]) -> Iterator[tuple[Node, Co
     if node.op.partials is not None:
         partials = node.op.partials(*node.inputs, node)
         for k in positions:
-            value = _apply(partials[k], g.value)
+            value = scaled(partials[k], g.value)
             if value is None:
                 continue
             if node.op.name == "where":
@@ -90,7 +99,18 @@ def pull(node: Node, g: Cotangent, wanted: set[Node]) -> Iterator[tuple[Node, Co
         yield node.inputs[k], Cotangent(value, masks, g.dirty and moves)
 
 
-def _apply(partial: Any, g: Node) -> Node | None:
+def _pull_loop(
+    node: Node, parts: Sequence[tuple[int, Cotangent]], wanted: set[Node]
+) -> Iterator[tuple[Node, Cotangent]]:
+    numbers = dict.fromkeys(number for number, _ in parts)
+    given = {n: total([g for number, g in parts if number == n]).settled() for n in numbers}
+    for operand, part in zip(node.inputs, loops.COTANGENTS[node.op.name](node, given, wanted), strict=True):
+        if part is not None and operand in wanted:
+            yield operand, Cotangent(part)
+
+
+def scaled(partial: Any, g: Node) -> Node | None:
+    """A partial, a factor or a function, applied to a tangent or cotangent."""
     if partial is None or not isinstance(partial, Node):
         return None if partial is None else partial(g)
     return partial if b.constant_value(g) == 1 else b.mul(g, partial)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..graph import index, sizes
-from ..graph.index import Index
+from ..graph import index
+from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
-from ..lower.ir import Buf, Kernel, Run, ScanLoop, Step
+from ..lower.ir import Branch, Buf, Kernel, Run, ScanLoop, Step, WhileLoop, inner_steps
 from ..lower.lowering import Module
 from .expr import ExprPrinter
 from .indices import Names
@@ -50,7 +50,9 @@ class EntryPrinter:
     def parts(self) -> list[Part]:
         """The steps as functions of bounded length, called one after another; one part is the entry itself."""
         steps = self.module.steps
-        size = PART if len(steps) > 2 * PART else max(1, len(steps))
+        # What a loop tells, and its tape, are known to one function only.
+        whole = len(steps) <= 2 * PART or self._bound(steps)
+        size = max(1, len(steps)) if whole else PART
         found = []
         for number, start in enumerate(range(0, max(1, len(steps)), size)):
             self.out, self.called, self.parallel = [], {}, {}
@@ -65,7 +67,7 @@ class EntryPrinter:
         self.pointer: dict[Buf, str] = {b: f"args->{b.name}" for b in args}
         setup = [f"const int64_t {d.name} = args->{d.name};" for d in self.dims]
         layout = self.module.layout
-        touched = self._touched(steps)
+        touched = plan.touched(steps)
         if touched & layout.offsets.keys() or layout.scratch_stride != 0:
             setup.append("char *const arena = workspace;")
         moving = self._moving(steps)
@@ -80,39 +82,46 @@ class EntryPrinter:
             self.pointer[buf] = buf.name
         if layout.scratch_stride != 0:
             setup.append(f"char *const scratch = arena + {self.printer.extent(layout.scratch)};")
+        bound = self._bound(steps)
+        setup += [f"int64_t {d.name} = 0; /* iterations */" for d in bound]
+        if any(self._grows(s) for s in steps):
+            setup.append("uint64_t top = 0; /* of the tape */")
         self.steps(steps, 1)
-        for name in [*(d.name for d in self.dims), *(["scratch"] if layout.scratch_stride != 0 else [])]:
+        for name in [*(d.name for d in (*self.dims, *bound)), *(["scratch"] if layout.scratch_stride != 0 else [])]:
             uses = [*self.out, *(line for line in setup if f"const {name} =" not in line and
                                  f"int64_t {name} =" not in line)]
             if not any(name in line for line in uses):
                 self.out.insert(0, f"  (void){name};")
         return setup
 
-    def _touched(self, steps: list[Step]) -> set[Buf]:
-        """The buffers that steps refer to."""
-        found: set[Buf] = set()
+    def _bound(self, steps: list[Step]) -> list[Dim]:
+        """The extents that loops tell, in order."""
+        found: dict[Dim, None] = {}
         for step in steps:
-            if isinstance(step, Run):
-                found.update(self.calls.buffers[step.kernel])
-            else:
-                found |= self._touched(step.steps)
-                found.update(b for carry in step.carries for b in carry)
-                found.update(v.base for v in step.views if v.base is not None)
-        return found
+            if isinstance(step, WhileLoop) and step.trips is not None:
+                found[step.trips] = None
+            for inner in inner_steps(step):
+                found.update(dict.fromkeys(self._bound(inner)))
+        return list(found)
 
     def _moving(self, steps: list[Step]) -> set[Buf]:
         """Carries of loops: their pointers swap."""
         found: set[Buf] = set()
         for step in steps:
-            if isinstance(step, ScanLoop):
+            if isinstance(step, (ScanLoop, WhileLoop)):
                 found |= {b for _, current, following, _ in step.carries for b in (current, following)}
-                found |= self._moving(step.steps)
+            for inner in inner_steps(step):
+                found |= self._moving(inner)
         return found
 
     def steps(self, steps: list[Step], indent: int) -> None:
         for step in steps:
             if isinstance(step, Run):
                 self.run(step.kernel, indent)
+            elif isinstance(step, Branch):
+                self.branch(step, indent)
+            elif isinstance(step, ScanLoop):
+                self.scan(step, indent)
             else:
                 self.loop(step, indent)
 
@@ -170,35 +179,112 @@ class EntryPrinter:
             )
         return result
 
-    def loop(self, loop: ScanLoop, indent: int) -> None:
+    def branch(self, branch: Branch, indent: int) -> None:
+        pad = "  " * indent
+        self.out.append(f"{pad}if (*{self.pointer[branch.flag]}) {{")
+        self.steps(branch.then, indent + 1)
+        self.out.append(f"{pad}}} else {{")
+        self.steps(branch.otherwise, indent + 1)
+        self.out.append(f"{pad}}}")
+
+    def scan(self, loop: ScanLoop, indent: int) -> None:
         pad = "  " * indent
         for initial, current, _, _ in loop.carries:
             self.copy(pad, current, initial)
-        t = self.printer.names.fresh("t")
+        t = self.variable(loop.var)
         n = self.printer.extent(loop.length)
-        self.printer.names.vars[loop.var] = t
         if loop.reverse:
             self.out.append(f"{pad}for (int64_t {t} = {n} - 1; {t} >= 0; {t}--) {{")
         else:
             self.out.append(f"{pad}for (int64_t {t} = 0; {t} < {n}; {t}++) {{")
+        self.iteration(loop, t, indent + 1)
+        self.out.append(f"{pad}}}")
+        self.leave(loop, pad)
+
+    def loop(self, loop: WhileLoop, indent: int) -> None:
+        pad = "  " * indent
+        for initial, current, _, _ in loop.carries:
+            self.copy(pad, current, initial)
+        t = self.variable(loop.var)
+        if loop.record != 0:
+            start = self.printer.names.fresh("records")
+            self.out.append(f"{pad}const uint64_t {start} = top;")
+            for base, offset in loop.places.items():
+                at = self.printer.extent(offset)
+                self.pointer[base] = self.on_tape(base, f"{start} + (uint64_t){at}" if at != "0" else start)
+        self.out.append(f"{pad}int64_t {t} = 0;")
+        more = f"{t} < {loop.limit}" if loop.limit is not None else ""
+        self.out.append(f"{pad}for (; {more}; {t}++) {{")
+        self.steps(loop.test, indent + 1)
+        self.out.append(f"{pad}  if (!*{self.pointer[loop.flag]}) break;")
+        if loop.record != 0:
+            record = self.printer.extent(loop.record)
+            self.out.append(f"{pad}  top = {start} + (uint64_t)({t} + 1) * (uint64_t){record};")
+            self.reserve(pad + "  ")
+        self.iteration(loop, t, indent + 1)
+        self.out.append(f"{pad}}}")
+        if loop.trips is not None:
+            self.out.append(f"{pad}{loop.trips.name} = {t};")
+        self.leave(loop, pad)
+        for buf in self.module.layout.grown.get(loop, ()):
+            at = self.printer.names.fresh(f"{buf.name}_at")
+            self.out.append(f"{pad}const uint64_t {at} = top;")
+            size = self.printer.extent(plan.aligned(plan.nbytes(buf)))
+            self.out.append(f"{pad}top += (uint64_t){size}; /* {buf.name} */")
+            self.pointer[buf] = self.on_tape(buf, at)
+        if self.module.layout.grown.get(loop):
+            self.reserve(pad)
+
+    def variable(self, var: IVar) -> str:
+        t = self.printer.names.fresh("t")
+        self.printer.names.vars[var] = t
+        return t
+
+    def on_tape(self, buf: Buf, at: str) -> str:
+        """The tape may move whenever it grows, so its arrays are found anew for every use."""
+        return f"(({memory(buf.dtype)} *)(void *)((char *)context->tape + {at}))"
+
+    def reserve(self, pad: str) -> None:
+        self.out.append(f"{pad}if (adjoint_reserve(context, top)) return context->status;")
+
+    def iteration(self, loop: ScanLoop | WhileLoop, t: str, indent: int) -> None:
+        pad = "  " * indent
+        outer = self.printer.names.fresh("outer")
+        keeps = isinstance(loop, ScanLoop) or loop.record == 0
+        keeps = keeps and any(self._grows(s) for s in loop.steps)
+        if keeps:
+            self.out.append(f"{pad}const uint64_t {outer} = top;")
         for view in loop.views:
             assert view.base is not None
-            step = index.scale(index.of(loop.var), sizes.product(view.shape)) if loop.length != 1 else Index()
+            single = isinstance(loop, ScanLoop) and loop.length == 1
+            step = Index() if single else index.scale(index.of(loop.var), view.base.strides[0])
             base = self.pointer[view.base]
+            if base.startswith("(("):  # on the tape
+                self.pointer[view] = f"({base} + {self.printer.index(step)})"
+                continue
             const = "const " if view.base.storage == "arg" and view.base in self.module.inputs else ""
             if view.base in self.module.variables and view.base not in self.module.written:
                 const = "const "
             self.out.append(
-                f"{pad}  {const}{memory(view.dtype)} *const {view.name} = {base} + {self.printer.index(step)};"
+                f"{pad}{const}{memory(view.dtype)} *const {view.name} = {base} + {self.printer.index(step)};"
             )
             self.pointer[view] = view.name
-        self.steps(loop.steps, indent + 1)
+        self.steps(loop.steps, indent)
         for _, current, following, _ in loop.carries:
             swap = f"{current.name}_swap"
-            self.out.append(f"{pad}  {memory(current.dtype)} *const {swap} = {current.name};")
-            self.out.append(f"{pad}  {current.name} = {following.name};")
-            self.out.append(f"{pad}  {following.name} = {swap};")
-        self.out.append(f"{pad}}}")
+            self.out.append(f"{pad}{memory(current.dtype)} *const {swap} = {current.name};")
+            self.out.append(f"{pad}{current.name} = {following.name};")
+            self.out.append(f"{pad}{following.name} = {swap};")
+        if keeps:
+            self.out.append(f"{pad}top = {outer};")
+
+    def _grows(self, step: Step) -> bool:
+        """Whether a step takes room on the tape."""
+        if isinstance(step, WhileLoop) and (step.record != 0 or self.module.layout.grown.get(step)):
+            return True
+        return any(self._grows(s) for inner in inner_steps(step) for s in inner)
+
+    def leave(self, loop: ScanLoop | WhileLoop, pad: str) -> None:
         for _, current, _, last in loop.carries:
             if last is not current:
                 self.copy(pad, last, current)

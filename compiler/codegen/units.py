@@ -136,8 +136,9 @@ class _UnitPrinter:
         parallel = dict.fromkeys(f for p in parts for f in p.parallel)
         used = sorted(sizes.dims_of(total), key=lambda d: d.name) if not isinstance(total, int) else []
         text = template("entry.c.j2").render(
-            name=module.name, parallel=bool(parallel), parts=[] if alone else parts, main=bool(whole),
-            linkage="static " if len(whole) == len(parts) else "",
+            name=module.name, parallel=bool(parallel),
+            tape=any("adjoint_reserve(" in line for p in parts for line in p.body),
+            parts=[] if alone else parts, main=bool(whole), linkage="static " if len(whole) == len(parts) else "",
             setup=whole[0].setup if alone else [],
             body=whole[0].body if alone else [
                 f"  if ({p.name}(args, workspace, context)) return context->status;" for p in whole

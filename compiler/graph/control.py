@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..errors import GradientError, ShapeError
-from .node import Node, Op, describe, make, operand_lines, register
+from ..errors import ShapeError
+from . import dtypes, sizes
+from .node import Node, Op, describe, make, operand_lines, register, toposort
 
 
 class Body:
@@ -81,10 +82,6 @@ def _scan_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
     return run_scan(node, arrays)
 
 
-def _scan_vjp(node: Node, g: Node) -> Sequence[Node | None]:
-    raise GradientError("the adjoint of scan is not built yet; differentiate an unrolled loop instead")
-
-
 # inputs: initial carries, sequences (scanned along axis 0), closed-over arrays; body parameters in the same order;
 # body outputs: next carries, then one element of every stacked output.
 SCAN = register(
@@ -95,16 +92,99 @@ SCAN = register(
         _scan_infer,
         attrs=("body", "n_carry", "n_xs", "length", "reverse"),
         evaluate=_scan_evaluate,
-        vjp=_scan_vjp,
     )
 )
+
+
+def _tested(name: str, body: Body) -> None:
+    (test,) = body.outputs
+    if test.shape != () or test.dtype != dtypes.BOOL:
+        text = f"{name}: the condition must be a 0-d bool, got {describe(test)}"
+        raise ShapeError(text + operand_lines("p", (test,)))
+
+
+def _cond_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    then, otherwise = attrs
+    for k, (one, other) in enumerate(zip(then.outputs, otherwise.outputs, strict=True)):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            raise ShapeError(
+                f"cond: result {k} is {describe(one)} in one branch and {describe(other)} in the other"
+                + operand_lines(("if_true", "if_false"), (one, other))
+            )
+    if inputs[0].shape != () or inputs[0].dtype != dtypes.BOOL:
+        raise ShapeError(f"cond: the predicate must be a 0-d bool, got {describe(inputs[0])}")
+    return tuple(o.shape for o in then.outputs), tuple(o.dtype for o in then.outputs)
+
+
+def _cond_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
+    from .interp import run_cond
+
+    return run_cond(node, arrays)
+
+
+# inputs: the predicate, then what the branches read; both bodies have the same parameters, one per such input.
+COND = register(
+    Op("cond", "control", None, _cond_infer, attrs=("then", "otherwise"), evaluate=_cond_evaluate)
+)
+
+
+def _while_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    test, body, n_carry, trips, _ = attrs
+    _tested("while_loop", test)
+    for k, (init, param, out) in enumerate(
+        zip(inputs[:n_carry], body.params[:n_carry], body.outputs[:n_carry], strict=True)
+    ):
+        if not (init.shape, init.dtype) == (param.shape, param.dtype) == (out.shape, out.dtype):
+            raise ShapeError(
+                f"while_loop: carry {k} goes in as {describe(init)} and comes out of the body as {describe(out)}"
+                + operand_lines(("init",), (init,))
+            )
+    carries, ys = body.outputs[:n_carry], body.outputs[n_carry:]
+    shapes = (*(c.shape for c in carries), *((trips, *y.shape) for y in ys))
+    return shapes, tuple(o.dtype for o in body.outputs)
+
+
+def _while_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
+    from .interp import run_while
+
+    return run_while(node, arrays)
+
+
+# inputs: initial carries, closed-over arrays; the parameters of both bodies in the same order. Outputs of the body:
+# next carries, then one element of every stacked result. A loop with stacks binds `trips`, the Dim of their leading
+# axis, to the number of iterations that ran. None run beyond `limit`.
+WHILE = register(
+    Op(
+        "while",
+        "control",
+        None,
+        _while_infer,
+        attrs=("test", "body", "n_carry", "trips", "limit"),
+        evaluate=_while_evaluate,
+    )
+)
+
+
+def in_order(roots: Iterable[Node]) -> list[Node]:
+    """Like `toposort`, with a loop that binds an extent ahead of all that has the extent in its type."""
+    roots = list(roots)
+    order = toposort(roots)
+    binders = {n["trips"]: n for n in order if n.op is WHILE and n["trips"] is not None}
+    if not binders:
+        return order
+    after: dict[Node, tuple[Node, ...]] = {}
+    for node in order:
+        shapes: Sequence[Any] = node.shape if node.op.kind == "control" and node.op is not ITEM else (node.shape,)
+        bound = dict.fromkeys(binders[d] for s in shapes for e in s for d in sizes.dims_of(e) if d in binders)
+        after[node] = (*(b for b in bound if b is not node), *node.inputs)
+    return toposort(roots, operands=after.__getitem__)
 
 
 def _item_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
     return inputs[0].shape[attrs[0]], inputs[0].dtype[attrs[0]]
 
 
-register(
+ITEM = register(
     Op(
         "item",
         "control",
@@ -112,7 +192,6 @@ register(
         _item_infer,
         attrs=("number",),
         evaluate=lambda node, arrays, shape: arrays[0][node["number"]],
-        vjp=lambda node, g: _scan_vjp(node, g),
     )
 )
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from . import sizes
+from .control import Body, in_order
 from .dtypes import is_float
-from .node import Node, toposort
+from .node import Node
 from .sizes import Dim, Extent
 
 Array = np.ndarray[Any, Any]
 
 
 class _Current(threading.local):
-    dims: Mapping[Dim, int] = {}
+    dims: dict[Dim, int] = {}  # noqa: RUF012
 
 
 _current = _Current()
@@ -43,7 +44,8 @@ def evaluate(
     `precision="float64"` computes every float32 value in float64, for tolerances. Raises ExecutionError where a
     data-dependent check fails.
     """
-    before, _current.dims = _current.dims, dims if dims is not None else {}
+    # A copy: loops bind extents of their own.
+    before, _current.dims = _current.dims, dict(dims or {})
     try:
         return _evaluate(outputs, leaves, precision)
     finally:
@@ -51,7 +53,7 @@ def evaluate(
 
 
 def _evaluate(outputs: Sequence[Node], leaves: Mapping[Node, Array], precision: str | None) -> list[Array]:
-    order = toposort(outputs)
+    order = in_order(outputs)
     uses: dict[Node, int] = {}
     for node in order:
         for operand in node.inputs:
@@ -67,7 +69,7 @@ def _evaluate(outputs: Sequence[Node], leaves: Mapping[Node, Array], precision: 
             evaluate_node = node.op.evaluate
             assert evaluate_node is not None, f"no value for {node!r}"
             arrays = [values[i] for i in node.inputs]
-            shape = extents(node.shape) if node.op.name != "scan" else None
+            shape = extents(node.shape) if node.op.kind != "control" else None
             with np.errstate(all="ignore"):
                 value = evaluate_node(node, arrays, shape)
             if isinstance(value, tuple):
@@ -88,26 +90,56 @@ def _widen(value: Array, precision: str | None) -> Array:
     return value
 
 
+def _precision(node: Node, arrays: Sequence[Any]) -> str | None:
+    """Whether an evaluation in double precision is under way in what is a loop of single precision."""
+    wide = any(a.dtype == np.float64 for a in arrays)
+    return "float64" if wide and all(i.dtype != np.float64 for i in node.inputs) else None
+
+
+def _run(body: Body, values: Sequence[Any], precision: str | None) -> list[Any]:
+    return _evaluate(body.outputs, dict(zip(body.params, values, strict=True)), precision)
+
+
+def _stacked(rows: Sequence[Sequence[Any]], outputs: Sequence[Node]) -> list[Any]:
+    return [
+        np.stack(values) if values else np.zeros((0, *extents(o.shape)), o.dtype)
+        for values, o in zip(rows, outputs, strict=True)
+    ]
+
+
 def run_scan(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
     body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
-    length = current_extent(node["length"])
-    carry = list(arrays[:n_carry])
-    closed = arrays[n_carry + n_xs :]
-    precision = "float64" if any(a.dtype == np.float64 for a in arrays) and all(
-        p.dtype != np.float64 for p in body.params
-    ) else None
-    stacked: list[list[Any]] = [[] for _ in body.outputs[n_carry:]]
+    length, precision = current_extent(node["length"]), _precision(node, arrays)
+    carry, closed = list(arrays[:n_carry]), arrays[n_carry + n_xs :]
+    rows: list[list[Any]] = [[] for _ in body.outputs[n_carry:]]
     steps = range(length - 1, -1, -1) if node["reverse"] else range(length)
     for t in steps:
         xs = [a[t] for a in arrays[n_carry : n_carry + n_xs]]
-        values = _evaluate(body.outputs, dict(zip(body.params, [*carry, *xs, *closed], strict=True)), precision)
+        values = _run(body, [*carry, *xs, *closed], precision)
         carry = values[:n_carry]
-        for rows, value in zip(stacked, values[n_carry:], strict=True):
-            rows.append(value)
+        for row, value in zip(rows, values[n_carry:], strict=True):
+            row.append(value)
     if node["reverse"]:
-        stacked = [rows[::-1] for rows in stacked]
-    ys = [
-        np.stack(rows) if rows else np.zeros((0, *extents(o.shape)), o.dtype)
-        for rows, o in zip(stacked, body.outputs[n_carry:], strict=True)
-    ]
-    return (*carry, *ys)
+        rows = [row[::-1] for row in rows]
+    return (*carry, *_stacked(rows, body.outputs[n_carry:]))
+
+
+def run_while(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
+    test, body, n_carry, trips, limit = node.attrs
+    precision = _precision(node, arrays)
+    carry, closed = list(arrays[:n_carry]), arrays[n_carry:]
+    rows: list[list[Any]] = [[] for _ in body.outputs[n_carry:]]
+    count = 0
+    while (limit is None or count < limit) and _run(test, [*carry, *closed], precision)[0]:
+        values = _run(body, [*carry, *closed], precision)
+        carry = values[:n_carry]
+        for row, value in zip(rows, values[n_carry:], strict=True):
+            row.append(value)
+        count += 1
+    if trips is not None:
+        _current.dims[trips] = count
+    return (*carry, *_stacked(rows, body.outputs[n_carry:]))
+
+
+def run_cond(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
+    return tuple(_run(node["then"] if arrays[0] else node["otherwise"], arrays[1:], _precision(node, arrays)))

@@ -7,7 +7,8 @@ import itertools
 import struct
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,27 @@ _interned: weakref.WeakValueDictionary[tuple[Any, ...], Node] = weakref.WeakValu
 _lock = threading.Lock()
 
 
+class _Made(threading.local):
+    """Where `make` notes new nodes while somebody wants to know of them."""
+
+    log: list[Node] | None = None
+
+
+_made = _Made()
+
+
+@contextmanager
+def noting_new(log: list[Node]) -> Iterator[None]:
+    """Appends every node that this thread makes, and that did not exist, to `log`."""
+    before, _made.log = _made.log, log
+    try:
+        yield
+    finally:
+        _made.log = before
+        if before is not None:
+            before.extend(log)
+
+
 def attribute_key(value: Any) -> Any:
     """A key that tells apart 1, 1.0, True, -0.0 and NaN, inside tuples too."""
     if isinstance(value, tuple):
@@ -201,7 +223,10 @@ def make(op: Op | str, inputs: Iterable[Node] = (), *attrs: Any) -> Node:
     node.shape, node.dtype = shape, dtype
     node.sites, node.stems_from = here, sites.stem()
     with _lock:
-        return _interned.setdefault(key, node)
+        node = _interned.setdefault(key, node)
+    if _made.log is not None:
+        _made.log.append(node)
+    return node
 
 
 def type_text(shape: Shape, dtype: DType) -> str:
@@ -228,8 +253,15 @@ def operand_lines(names: Sequence[str], nodes: Sequence[Node]) -> str:
     return "".join(f"\n  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows)
 
 
-def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
-    """Every node that the roots depend on, operands first, each once; deterministic; no recursion."""
+def toposort(
+    roots: Iterable[Node],
+    stop: Callable[[Node], bool] | None = None,
+    operands: Callable[[Node], Sequence[Node]] | None = None,
+) -> list[Node]:
+    """Every node that the roots depend on, operands first, each once; deterministic; no recursion.
+
+    `operands` gives what a node depends on: its inputs, if not given.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
@@ -239,11 +271,12 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
             order.append(stack.pop())  # type: ignore[arg-type]
         elif node not in seen:
             seen.add(node)
-            if not node.inputs or (stop is not None and stop(node)):
+            below = node.inputs if operands is None else operands(node)
+            if not below or (stop is not None and stop(node)):
                 order.append(node)
                 continue
             stack += (node, None)
-            for operand in reversed(node.inputs):
+            for operand in reversed(below):
                 if operand not in seen:
                     stack.append(operand)
     return order

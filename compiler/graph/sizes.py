@@ -243,6 +243,24 @@ def evaluate(x: Extent, values: Mapping[Dim, int]) -> int:
     return total
 
 
+def substitute(x: Extent, values: Mapping[Dim, Extent]) -> Extent:
+    """The extent with other extents in place of some dimensions."""
+    if isinstance(x, int):
+        return x
+    total: Extent = 0
+    for monomial, coefficient in x.terms:
+        term: Extent = coefficient
+        for atom in monomial:
+            if isinstance(atom, FloorDiv):
+                whole = floordiv(substitute(atom.numerator, values), substitute(atom.denominator, values))
+            else:
+                assert isinstance(atom, Dim)
+                whole = values.get(atom, atom)
+            term = mul(term, whole)
+        total = add(total, term)
+    return total
+
+
 def dims_of(x: Extent) -> tuple[Dim, ...]:
     """The dimensions that an extent depends on, in order of appearance, each once."""
     if isinstance(x, int):

@@ -14,7 +14,7 @@ from ..graph.sites import Site
 from ..graph.sizes import Shape
 
 if TYPE_CHECKING:
-    from .control import Trace
+    from .bodies import Trace
 
 
 def _refuse(what: str, hint: str) -> Callable[..., Any]:

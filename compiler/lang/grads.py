@@ -29,8 +29,8 @@ def _floating(name: str, role: str, x: Any) -> Array:
     return x
 
 
-def _seed(name: str, y: Array, cotangent: Any) -> Node:
-    """The cotangent as a node of y's shape and dtype; casts must lose nothing."""
+def _seed(name: str, y: Array, cotangent: Any, role: str = "cotangent") -> Node:
+    """The cotangent (or tangent) as a node of y's shape and dtype; casts must lose nothing."""
     if cotangent is None:
         if y.shape != ():
             text = f"{name}: {type_text(y.shape, y.dtype)} is not a scalar; sum it, or give a cotangent of its shape"
@@ -46,11 +46,11 @@ def _seed(name: str, y: Array, cotangent: Any) -> Node:
             lossless = given.dtype.kind in "fiub" and np.array_equal(cast.astype(given.dtype), given, equal_nan=True)
             cotangent = as_array(cast if lossless else cotangent)
     if not np.can_cast(cotangent.dtype, y.dtype):
-        text = f"{name}: a cotangent of dtype {cotangent.dtype} does not fit {y.dtype} without loss"
-        raise complain(GradientError, text, y, cotangent, names=("y", "cotangent"))
+        text = f"{name}: a {role} of dtype {cotangent.dtype} does not fit {y.dtype} without loss"
+        raise complain(GradientError, text, y, cotangent, names=("y", role))
     if cotangent.shape != y.shape:
         texts = f"{type_text(cotangent.shape, cotangent.dtype)} for {type_text(y.shape, y.dtype)}"
-        raise complain(GradientError, f"{name}: the cotangent has another shape than its array: {texts}", y, cotangent)
+        raise complain(GradientError, f"{name}: the {role} has another shape than its array: {texts}", y, cotangent)
     return b.cast(cotangent.node, y.dtype)
 
 
@@ -83,12 +83,12 @@ def _vjp(name: str, ys: Any, xs: Any, cotangents: Any, strict: bool) -> Any:
     return unflatten(structure, results)
 
 
-def _matching(name: str, cotangents: Any, outputs: Sequence[Array], ys: Any) -> list[Any]:
+def _matching(name: str, cotangents: Any, outputs: Sequence[Array], ys: Any, role: str = "cotangent") -> list[Any]:
     if isinstance(ys, Array):
         return [cotangents]
     leaves, _ = flatten(cotangents)
     if len(leaves) != len(outputs):
-        raise complain(GradientError, f"{name}: {len(leaves)} cotangents for {len(outputs)} arrays")
+        raise complain(GradientError, f"{name}: {len(leaves)} {role}s for {len(outputs)} arrays")
     return leaves
 
 

@@ -29,7 +29,7 @@ from ..graph.dtypes import FLOAT32, INT32, INT64, DType
 from ..graph.node import type_text
 from ..graph.sizes import Shape
 from . import arithmetic as ar
-from . import bits, control, reducing, shaping, sorting
+from . import bits, bodies, reducing, shaping, sorting
 from .array import Array
 from .explain import complain
 from .lift import apply, as_array, broadcast_shapes, spread, weak_kind, wrap
@@ -78,7 +78,7 @@ def _bits(name: str, given: Any, shape: Shape) -> Array:
     key = _checked(name, given)
     number, key.draws = key.draws, key.draws + 1
     stream = as_array(number, INT64)
-    position = control.position()
+    position = bodies.position()
     if position is not None:
         stream = bits.bitwise_or(stream, bits.bitwise_left_shift(position, 32))
     return _philox(key, stream, wrap(b.reshape(b.iota((sizes.product(shape),), 0), shape)))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ..graph import sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
+from ..graph.sizes import Dim
 from .stages import Stage, in_chunks
 
 STATEMENTS = 200  # operations of a kernel: compile time grows faster than linearly beyond
@@ -98,6 +99,9 @@ class Fuser:
         self.tiled = tiled
         self.classes = Classes()
         self.maker: dict[Node, Stage] = {s.node: s for s in stages}
+        self.binders: dict[Dim, Stage] = {
+            s.node["trips"]: s for s in stages if s.node.op.name == "while" and s.node["trips"] is not None
+        }
         self.group_of: dict[Stage, Group] = {}
         self.groups: list[Group] = []
 
@@ -118,7 +122,7 @@ class Fuser:
         if stage.node.op.name == "check_index":
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
-        needed |= {self.group_of[p].root() for p in self._operands(stage)}
+        needed |= {self.group_of[p].root() for p in (*self._operands(stage), *self._binders(stage))}
         if kind == "row" and self._join(stage, needed):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
@@ -126,6 +130,13 @@ class Fuser:
         self.groups.append(group)
         self.group_of[stage] = group
         self._note_reads(group, stage)
+
+    def _binders(self, stage: Stage) -> list[Stage]:
+        """Loops that tell extents of the stage."""
+        if not self.binders:
+            return []
+        dims = dict.fromkeys(d for v in stage.loop_axes for d in sizes.dims_of(v.extent))
+        return [self.binders[d] for d in dims if d in self.binders]
 
     def _operands(self, stage: Stage) -> list[Stage]:
         """Whole-array operands of loops, which are not reads of elements."""

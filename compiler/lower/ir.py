@@ -9,7 +9,8 @@
            | Call(kernel or routine, (buf, offset)*, sizes)
     Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*)
            | Guarded(guards, expr, fill) | Across(combine, lanes)
-    Step   = Run(kernel) | ScanLoop(var, length, steps, views, carries)    what the function as a whole does
+    Step   = Run(kernel) | Branch(flag, steps, steps) | ScanLoop(var, length, steps, views, carries)
+           | WhileLoop(var, steps, flag, steps, views, carries, record)    what the function as a whole does
 
 A `vec` loop runs its body for `lanes` consecutive values at once; a Reduce into a `lanes` buffer keeps one partial
 result per lane (and per copy of the body where the loop is unrolled), which Across folds in a fixed tree. Loops run
@@ -224,7 +225,56 @@ class ScanLoop:
     carries: list[tuple[Buf, Buf, Buf, Buf]]  # (initial value, current, next, where the last value goes)
 
 
-Step = Union[Run, ScanLoop]
+@dataclass(eq=False, slots=True)
+class Branch:
+    """One of two lists of steps, by a flag in memory; both leave their results in the same buffers."""
+
+    flag: Buf
+    then: list[Step]
+    otherwise: list[Step]
+
+
+@dataclass(eq=False, slots=True)
+class WhileLoop:
+    """Steps that run while a flag holds, which the steps before them set in every iteration, at most `limit` times.
+
+    `trips`, an extent, gets the number of iterations. Stacks of a loop without a limit lie on the tape, as records of
+    one iteration each: `record` bytes, in which `places` tells the offsets of the stacks.
+    """
+
+    var: IVar
+    test: list[Step]
+    flag: Buf
+    steps: list[Step]
+    views: list[Buf]
+    carries: list[tuple[Buf, Buf, Buf, Buf]]
+    trips: Dim | None
+    limit: int | None
+    record: Extent = 0
+    places: dict[Buf, Extent] = field(default_factory=dict)
+
+
+Step = Union[Run, Branch, ScanLoop, WhileLoop]
+
+
+def inner_steps(step: Step) -> tuple[list[Step], ...]:
+    """The lists of steps within a step, in the order in which they run."""
+    if isinstance(step, Run):
+        return ()
+    if isinstance(step, Branch):
+        return step.then, step.otherwise
+    return (step.steps,) if isinstance(step, ScanLoop) else (step.test, step.steps)
+
+
+def outer_buffers(step: Step) -> list[Buf]:
+    """The buffers that a step refers to itself, beside those of the steps and kernels within."""
+    if isinstance(step, Run):
+        return []
+    if isinstance(step, Branch):
+        return [step.flag]
+    own = [b for carry in step.carries for b in carry]
+    own += [v.base for v in step.views if v.base is not None]
+    return own if isinstance(step, ScanLoop) else [step.flag, *own]
 
 
 def walk(body: Sequence[Stmt]) -> Iterator[Stmt]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.control import Body
 from ..graph.index import IVar
 from ..graph.node import Node, make, toposort
 from ..graph.program import Program
@@ -14,6 +15,7 @@ from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
+    Branch,
     Buf,
     Kernel,
     Load,
@@ -25,11 +27,12 @@ from .ir import (
     Step,
     Stmt,
     Store,
+    WhileLoop,
     expressions,
     row_major,
     walk,
 )  # fmt: skip
-from .memory import Layout, plan_memory
+from .memory import Layout, aligned, plan_memory
 from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
@@ -231,7 +234,7 @@ class Scope:
     def _register(self, s: Stage) -> None:
         for node, _ in s.reads:
             self.readers.setdefault(node, set()).add(s)
-        if s.node.op.name == "scan":
+        if s.node.op.kind == "control" and s.node.op.name != "item":
             for node in s.node.inputs:
                 self.readers.setdefault(node, set()).add(s)
 
@@ -241,8 +244,7 @@ class Scope:
         # A number in front keeps kernels apart, in order, and clear of the names of the C library.
         name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
         if group.kind == "loop":
-            if first.node.op.name == "scan":
-                self._scan(first)
+            self._control(first)
             return
         if group.kind == "tile":
             scheduler = tiles.TileScheduler(
@@ -403,46 +405,114 @@ class Scope:
         fuser.group_of[combine] = group
         self.groups.insert(self.position + 1, group)
 
-    def _scan(self, stage: Stage) -> None:
-        node = stage.node
+    def _control(self, stage: Stage) -> None:
+        name = stage.node.op.name
+        if name == "scan":
+            self._scan(stage.node)
+        elif name == "while":
+            self._while(stage.node)
+        elif name == "cond":
+            self._cond(stage.node)
+
+    def _scan(self, node: Node) -> None:
         body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
         t = IVar("t", node["length"])
-        leaves: dict[Node, Buf] = {}
-        views: list[Buf] = []
-        carries: list[tuple[Buf, Buf, Buf, Buf]] = []
-        unique = self.shared.unique
-        results = {n["number"]: n for n in self._items(node)}
-        inner_outputs: dict[Node, Buf] = {}
+        leaves, carries = self._enter(node, body, n_carry)
         separated = _separate(Program("body", (), body.outputs)).outputs
+        views: list[Buf] = []
         for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
-            if k < n_carry:
-                current = Buf(unique("carry"), param.dtype, param.shape, "arena")
-                following = Buf(unique("carry"), param.dtype, param.shape, "arena")
-                leaves[param] = current
-                inner_outputs[separated[k]] = following
-                last = self.buffer(results[k]) if k in results else current
-                carries.append((self._in_memory(operand), current, following, last))
-            elif k < n_carry + n_xs:
-                view = Buf(unique("step"), param.dtype, param.shape, "view", base=self._in_memory(operand))
-                leaves[param] = view
-                views.append(view)
-            else:
+            if n_carry <= k < n_carry + n_xs:
+                leaves[param] = self._view(param, self._in_memory(operand))
+                views.append(leaves[param])
+            elif k >= n_carry:
                 leaves[param] = self.buffer(operand)
-        for k, out in enumerate(separated[n_carry:]):
-            number = n_carry + k
+        results = self._items(node)
+        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
+        for number, out in enumerate(separated[n_carry:], n_carry):
             if number in results:
                 base = self.buffer(results[number])
             else:
-                base = Buf(unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
-            view = Buf(unique("step"), out.dtype, out.shape, "view", base=base)
-            inner_outputs[out] = view
-            views.append(view)
-        inner = Scope(self.shared, leaves, inner_outputs, {}, False)
-        steps = inner.run(separated)
+                base = Buf(self.shared.unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
+            homes[out] = self._view(out, base)
+            views.append(homes[out])
+        steps = Scope(self.shared, leaves, homes, {}, False).run(separated)
         self.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
 
-    def _items(self, node: Node) -> list[Node]:
-        return [s.node for s in self.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
+    def _enter(
+        self, node: Node, body: Body, n_carry: int
+    ) -> tuple[dict[Node, Buf], list[tuple[Buf, Buf, Buf, Buf]]]:
+        """Buffers for the carries of a loop: where they start, are, go next and stay."""
+        leaves: dict[Node, Buf] = {}
+        carries = []
+        results = self._items(node)
+        for k, (param, operand) in enumerate(zip(body.params[:n_carry], node.inputs, strict=False)):
+            current, following = (
+                Buf(self.shared.unique("carry"), param.dtype, param.shape, "arena") for _ in range(2)
+            )
+            leaves[param] = current
+            last = self.buffer(results[k]) if k in results else current
+            carries.append((self._in_memory(operand), current, following, last))
+        return leaves, carries
+
+    def _view(self, element: Node, base: Buf) -> Buf:
+        return Buf(self.shared.unique("step"), element.dtype, element.shape, "view", base=base)
+
+    def _while(self, node: Node) -> None:
+        body, n_carry, limit = node["body"], node["n_carry"], node["limit"]
+        leaves, carries = self._enter(node, body, n_carry)
+        for param, operand in zip(body.params[n_carry:], node.inputs[n_carry:], strict=True):
+            leaves[param] = self.buffer(operand)
+        (test,) = _separate(Program("test", (), node["test"].outputs)).outputs
+        flag = Buf(self.shared.unique("goes_on"), test.dtype, (), "arena")
+        testing = Scope(self.shared, leaves, {test: flag}, {}, False).run([test])
+        separated = _separate(Program("body", (), body.outputs)).outputs
+        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
+        results = self._items(node)
+        # Without a limit, what an iteration leaves behind is one record on the tape.
+        places: dict[Buf, Extent] = {}
+        record: Extent = 0
+        for out in separated[n_carry:]:
+            if limit is None:
+                record = sizes.add(record, _element_bytes(out))
+        at: Extent = 0
+        views: list[Buf] = []
+        for number, out in enumerate(separated[n_carry:], n_carry):
+            shape = (node["trips"], *out.shape)
+            if limit is None:
+                strides = (sizes.floordiv(record, out.dtype.itemsize), *row_major(out.shape))
+                base = Buf(self.shared.unique("stack"), out.dtype, shape, "arena", strides)
+                places[base] = at
+                at = sizes.add(at, _element_bytes(out))
+            else:
+                base = Buf(self.shared.unique("stack"), out.dtype, shape, "arena")
+            if number in results:
+                self.buffers[results[number]] = base
+            homes[out] = self._view(out, base)
+            views.append(homes[out])
+        steps = Scope(self.shared, leaves, homes, {}, False).run(separated)
+        t = IVar("t", node["trips"] or 1)
+        loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
+        self.steps.append(loop)
+
+    def _cond(self, node: Node) -> None:
+        results = self._items(node)
+        sides = []
+        for body in (node["then"], node["otherwise"]):
+            leaves = {p: self.buffer(x) for p, x in zip(body.params, node.inputs[1:], strict=True)}
+            separated = _separate(Program("branch", (), body.outputs)).outputs
+            wanted = [separated[k] for k in sorted(results)]
+            homes = {separated[k]: self.buffer(results[k]) for k in results}
+            sides.append(Scope(self.shared, leaves, homes, {}, False).run(wanted))
+        self.steps.append(Branch(self._in_memory(node.inputs[0]), *sides))
+
+    def _items(self, node: Node) -> dict[int, Node]:
+        """The results of a loop or branch that are read, by number."""
+        items = [s.node for s in self.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
+        return {n["number"]: n for n in items}
+
+
+def _element_bytes(node: Node) -> Extent:
+    return aligned(sizes.mul(sizes.product(node.shape), node.dtype.itemsize))
 
 
 def _loop_stage(node: Node) -> Stage:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import sizes
-from ..graph.sizes import Extent
-from .ir import Buf, Kernel, Run, ScanLoop, Step
+from ..graph.sizes import Dim, Extent
+from .ir import Buf, Kernel, Run, Step, WhileLoop, inner_steps, outer_buffers
 
 ALIGN = 64
 SEARCHED = 500  # buffers up to which a plan may take time quadratic in their number
@@ -27,6 +27,8 @@ class Layout:
     arena: Extent = 0
     total: Extent = 0
     unshared: Extent = 0  # bytes that buffers would take without sharing
+    limits: dict[Dim, Extent] = field(default_factory=dict)  # of extents that loops bind
+    grown: dict[WhileLoop, list[Buf]] = field(default_factory=dict)  # on the tape, once the loop is done
 
 
 def nbytes(buf: Buf) -> Extent:
@@ -57,10 +59,17 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     layout = Layout()
     kernels: list[Kernel] = []
     _lifetimes(steps, 0, layout.lifetimes, kernels)
-    fixed = [(b, nbytes(b)) for b in layout.lifetimes if isinstance(nbytes(b), int)]
+    loops = _counted(steps)
+    layout.limits = {w.trips: w.limit for w in loops if w.trips is not None and w.limit is not None}
+    layout.lifetimes = {b: life for b, life in layout.lifetimes.items() if b not in _grown(steps, loops, layout)}
+
+    def room(buf: Buf) -> Extent:
+        return aligned(sizes.substitute(nbytes(buf), layout.limits))
+
+    fixed = [(b, room(b)) for b in layout.lifetimes if isinstance(room(b), int)]
     place = _first_fit if len(fixed) <= SEARCHED else _linear
-    end: Extent = place([(b, aligned(n)) for b, n in fixed], layout)  # type: ignore[misc]
-    end = _linear([(b, aligned(nbytes(b))) for b in layout.lifetimes if b not in layout.offsets], layout, end)
+    end: Extent = place(fixed, layout)  # type: ignore[arg-type]
+    end = _linear([(b, room(b)) for b in layout.lifetimes if b not in layout.offsets], layout, end)
     layout.arena = end
     strides = [scratch_bytes(k) for k in kernels if not on_stack(k)]
     constant = [s for s in strides if isinstance(s, int)]
@@ -72,6 +81,49 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     layout.scratch, layout.scratch_stride = end, stride
     layout.total = sizes.add(end, sizes.mul(stride, target.workers))
     return layout
+
+
+def _counted(steps: Sequence[Step]) -> list[WhileLoop]:
+    """Every loop that binds an extent, those within others too."""
+    found: list[WhileLoop] = []
+    pending = list(steps)
+    while pending:
+        step = pending.pop()
+        if isinstance(step, WhileLoop) and step.trips is not None:
+            found.append(step)
+        pending.extend(s for inner in inner_steps(step) for s in inner)
+    return found
+
+
+def _grown(steps: Sequence[Step], loops: Sequence[WhileLoop], layout: Layout) -> set[Buf]:
+    """The buffers whose size only loops tell; notes after which loop each of them gets its place on the tape."""
+    unknown = {w.trips for w in loops if w.limit is None}
+    stacks = {b for w in loops for b in w.places}
+    moved = {b for b in layout.lifetimes if any(d in unknown for d in sizes.dims_of(nbytes(b)))}
+    pending: list[tuple[Sequence[Step], set[Buf]]] = [(steps, moved - stacks)]
+    while pending:
+        here, waiting = pending.pop()
+        for k, step in enumerate(here):
+            if isinstance(step, WhileLoop) and step.trips in unknown:
+                below = touched(here[k + 1 :]) & waiting
+                ready = [b for b in layout.lifetimes if b in below and step.trips in sizes.dims_of(nbytes(b))]
+                layout.grown.setdefault(step, []).extend(ready)
+                waiting = waiting - set(ready)
+            pending.extend((inner, waiting) for inner in inner_steps(step))
+    return moved
+
+
+def touched(steps: Sequence[Step]) -> set[Buf]:
+    """The buffers that steps refer to, and what those are views of."""
+    found: set[Buf] = set()
+    pending = list(steps)
+    while pending:
+        step = pending.pop()
+        found.update(outer_buffers(step))
+        if isinstance(step, Run):
+            found.update(step.kernel.params)
+        pending.extend(s for inner in inner_steps(step) for s in inner)
+    return found
 
 
 def _first_fit(sized: Sequence[tuple[Buf, int]], layout: Layout) -> int:
@@ -136,11 +188,12 @@ def _lifetimes(
                 touch(buf, clock)
             clock += 1
             continue
-        assert isinstance(step, ScanLoop)
         start = clock
         inner: dict[Buf, tuple[int, int]] = {}
-        clock = _lifetimes(step.steps, clock + 1, inner, kernels)
-        outside = [*step.views, *(b for c in step.carries for b in c)]
+        clock += 1
+        for steps_within in inner_steps(step):
+            clock = _lifetimes(steps_within, clock, inner, kernels)
+        outside = outer_buffers(step)
         # Everything that a loop touches lives as long as the loop: its iterations share it.
         for buf in [*inner, *outside]:
             touch(buf, start)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..graph import sizes
 from .ir import (
     Across,
+    Branch,
     Call,
     Const,
     Expr,
@@ -19,9 +20,11 @@ from .ir import (
     Prefetch,
     Reduce,
     Run,
+    ScanLoop,
     Step,
     Stmt,
     Store,
+    WhileLoop,
     expressions,
     operands,
 )
@@ -130,9 +133,28 @@ def _steps(steps: Sequence[Step], depth: int, parts: list[str]) -> None:
     for step in steps:
         if isinstance(step, Run):
             parts.append("\n".join(pad + line for line in kernel_text(step.kernel).split("\n")))
-        else:
+        elif isinstance(step, Branch):
+            parts.append(f"{pad}if {step.flag}:")
+            _steps(step.then, depth + 1, parts)
+            parts.append(f"{pad}else:")
+            _steps(step.otherwise, depth + 1, parts)
+        elif isinstance(step, ScanLoop):
             parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}:")
             _steps(step.steps, depth + 1, parts)
+        else:
+            _while(step, depth, parts)
+
+
+def _while(step: WhileLoop, depth: int, parts: list[str]) -> None:
+    pad = "  " * depth
+    limit = "" if step.limit is None else f", at most {step.limit} times"
+    trips = "" if step.trips is None else f", counted by {step.trips}"
+    parts.append(f"{pad}for {step.var} in 0 .. while {step.flag}{limit}{trips}, where")
+    _steps(step.test, depth + 2, parts)
+    parts.append(f"{pad}do:")
+    if step.record != 0:
+        parts.append(f"{pad}  push {step.record} bytes: {', '.join(map(str, step.places))}")
+    _steps(step.steps, depth + 1, parts)
 
 
 def memory_text(module: Module) -> str:

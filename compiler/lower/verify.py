@@ -10,6 +10,7 @@ from ..graph.index import Index, IVar, Lookup
 from ..graph.node import Node
 from .ir import (
     Across,
+    Branch,
     Buf,
     Call,
     Guarded,
@@ -24,7 +25,9 @@ from .ir import (
     Step,
     Stmt,
     Store,
+    WhileLoop,
     expressions,
+    inner_steps,
     walk,
 )
 from .lowering import Module
@@ -57,13 +60,23 @@ def _order(steps: Sequence[Step], written: set[Buf]) -> None:
         if isinstance(step, Run):
             _reads_what_is_written(step.kernel, written)
             continue
+        if isinstance(step, Branch):
+            _has_value(step.flag, written, "a branch depends on")
+            sides = [set(written), set(written)]
+            for inner, side in zip(inner_steps(step), sides, strict=True):
+                _order(inner, side)
+            written |= sides[0] & sides[1]
+            continue
         for initial, current, _, _ in step.carries:
             _has_value(initial, written, "a loop starts from")
             written.add(current)
-        _order(step.steps, written)
+        for inner in inner_steps(step):
+            _order(inner, written)
+        if isinstance(step, WhileLoop):
+            _has_value(step.flag, written, "a loop depends on")
         for _, _, following, last in step.carries:
             _has_value(following, written, "a loop goes on with")
-            written.add(last)
+            written.add(_base(last))
 
 
 def _reads_what_is_written(kernel: Kernel, written: set[Buf]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from ..graph.program import Program
 from . import arithmetic, contractions, factoring, folding, reductions, rounding, views
 from .engine import CLASSES, Rule, apply_rules
+from .loops import tidy_loops
 
 RULES: tuple[Rule, ...] = (
     *folding.RULES,
@@ -34,5 +35,7 @@ def rewrite(
     for name in classes:
         if name not in CLASSES:
             raise ValueError(f"there is no class {name!r} of rewrite rules; the classes are {', '.join(CLASSES)}")
+    program, merged = tidy_loops(program)
     rules = [r for r in RULES if r.cls in classes and r.name not in disabled and (fused or not r.fused)]
-    return apply_rules(program, rules)
+    program, firings = apply_rules(program, rules)
+    return program, {**firings, "loops": merged}

@@ -95,9 +95,46 @@ def test_errors():
         kept[0] + 1
     with pytest.raises(ad.GraphError, match="leaked"):
         ad.scan(lambda c, v: (c + kept[0], None), 0.0, x)
-    last, _ = ad.scan(lambda c, v: (c * v, None), 1.0, x)
-    with pytest.raises(ad.GradientError, match="scan"):
-        ad.grad(last, x)
+
+
+def test_errors_of_branches_and_loops():
+    x, n = ad.input("x", (4,)), ad.input("n", (), "int64")
+    with pytest.raises(ad.DTypeError, match="must be a bool, got float32"):
+        ad.cond(ad.sum(x), lambda: x, lambda: x)
+    with pytest.raises(ad.ShapeError, match="must be 0-d"):
+        ad.cond(x > 0, lambda: x, lambda: x)
+    with pytest.raises(ad.ShapeError, match=r"result 0 is float32\[4\] if true and float32\[\] if false"):
+        ad.cond(n > 0, lambda: x, lambda: x.sum())
+    with pytest.raises(ad.DTypeError, match="result 0"):
+        ad.cond(n > 0, lambda: n, lambda: n.astype("float32"))
+    with pytest.raises(ad.GraphError, match="different structures"):
+        ad.cond(n > 0, lambda: x, lambda: (x,))
+    with pytest.raises(ad.DTypeError, match="must be a bool"):
+        ad.while_loop(lambda s: s, lambda s: s, x.sum())
+    with pytest.raises(ad.ShapeError, match="carry 0 goes in as"):
+        ad.while_loop(lambda s: ad.sum(s) < 1, lambda s: ad.concat([s, s]), x)
+    with pytest.raises(ad.ShapeError, match="max_iterations"):
+        ad.while_loop(lambda s: s < 1, lambda s: s, x.sum(), max_iterations=-1)
+    with pytest.raises(ad.DTypeError, match="fori_loop: n must be a 0-d integer"):
+        ad.fori_loop(x, lambda i, c: c, 0.0)
+    with pytest.raises(ad.ShapeError, match="vmap: 4 examples and 3"):
+        ad.vmap(lambda a, c: a)(x, ad.zeros(3))
+    with pytest.raises(ad.ShapeError, match="has no axis 2"):
+        ad.vmap(lambda a: a, in_axes=2)(x)
+    with pytest.raises(ad.ShapeError, match="no argument"):
+        ad.vmap(lambda a: a, in_axes=None)(x)
+
+
+def test_random_numbers_differ_between_examples_and_iterations(run):
+    key, x = ad.random.key(3), ad.input("x", (5,))
+    drawn = run(ad.vmap(lambda v: v + ad.random.uniform(key, (2,)))(x), {x: np.zeros(5, "f")})
+    assert len(np.unique(drawn)) == 10
+    total = ad.while_loop(
+        lambda s: s[0] < 3,
+        lambda s: (s[0] + 1, ad.concat([s[1][1:], ad.reshape(ad.random.uniform(key, ()), (1,))])),
+        (0, ad.zeros(3)),
+    )[1]
+    assert len(np.unique(run(total))) == 3
 
 
 def test_function(monkeypatch, run):

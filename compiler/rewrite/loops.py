@@ -1,0 +1,182 @@
+"""Loops that compute the same are one; what nothing reads is no result of a loop or branch.
+
+Differentiation makes loops that do again what a loop of the user does, and leave more behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ..graph import build as b
+from ..graph import sites
+from ..graph.control import Body, bodies, item
+from ..graph.node import Node, make, toposort
+from ..graph.program import Program
+from ..graph.substitute import substitute
+
+
+def tidy_loops(program: Program) -> tuple[Program, int]:
+    """The program with equal loops merged and unread results gone (the same object if nothing was), and how many."""
+    roots = list(program.roots)
+    count = [0]
+    new = _tidy(roots, count)
+    values = {old: n for old, n in zip(roots, new, strict=True) if n is not old}
+    return (program.replaced(values), count[0]) if values else (program, 0)
+
+
+def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
+    """Inner loops first; recursion follows the nesting of loops, not the graph."""
+    changes = {}
+    for node in toposort(roots):
+        inner = [Body(body.params, _tidy(body.outputs, count)) for body in bodies(node)]
+        if tuple(inner) != bodies(node):
+            with sites.at(node.sites, node.stems_from):
+                changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
+    roots = _exchanged(roots, changes)
+    for step in (_unrolled, _merged, _pruned):
+        changes = step(roots)
+        count[0] += len(changes)
+        roots = _exchanged(roots, changes)
+    return list(roots)
+
+
+def _exchanged(roots: Sequence[Node], changes: dict[Node, Node]) -> list[Node]:
+    """Nodes for others, to a fixed point: what replaces a node may itself stand on one that is replaced."""
+    new = list(roots)
+    while changes:
+        before, new = new, substitute(new, changes)
+        if before == new:
+            break
+    return new
+
+
+def _unrolled(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Results of loops that run never or once, without the loop."""
+    changes: dict[Node, Node] = {}
+    for node in toposort(roots):
+        if node.op.name != "item" or node.inputs[0].op.name != "scan" or node.inputs[0]["length"] not in (0, 1):
+            continue
+        loop, number = node.inputs[0], node["number"]
+        n, m, body = loop["n_carry"], loop["n_carry"] + loop["n_xs"], loop["body"]
+        with sites.at(node.sites, node.stems_from):
+            if loop["length"] == 0:
+                changes[node] = loop.inputs[number] if number < n else b.full(0, node.shape, node.dtype)
+                continue
+            operands = [b.reshape(x, x.shape[1:]) if n <= k < m else x for k, x in enumerate(loop.inputs)]
+            (value,) = substitute([body.outputs[number]], dict(zip(body.params, operands, strict=True)))
+            changes[node] = b.reshape(value, node.shape)
+    return changes
+
+
+def _merged(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Results of loops for equal results of loops that do more."""
+    groups: dict[object, list[Node]] = {}
+    order = toposort(roots)
+    for node in order:
+        if node.op.name == "scan":
+            groups.setdefault((node["length"], node["reverse"]), []).append(node)
+        elif node.op.name == "while":
+            groups.setdefault((node["test"].outputs, node["limit"]), []).append(node)
+    homes: dict[Node, tuple[Node, dict[int, int]]] = {}
+    for group in groups.values():
+        group.sort(key=lambda n: -len(n["body"].outputs))
+        for k, small in enumerate(group):
+            for big in group[:k]:
+                if big not in homes and (places := _places(small, big)) is not None and small not in toposort([big]):
+                    homes[small] = (big, places)
+                    break
+    changes = {}
+    for node in order:
+        if node.op.name == "item" and node.inputs[0] in homes:
+            home, places = homes[node.inputs[0]]
+            with sites.at(node.sites, node.stems_from):
+                changes[node] = item(home, places[node["number"]])
+    return changes
+
+
+def _places(small: Node, big: Node) -> dict[int, int] | None:
+    """Where a loop has the results of another one that it contains; None if it does not contain it."""
+    if small.op.name == "while" and small["trips"] not in (None, big["trips"]):
+        return None
+    mine, theirs = small["body"], big["body"]
+    at = {param: k for k, param in enumerate(theirs.params)}
+    places = {}
+    for k, (param, operand) in enumerate(zip(mine.params, small.inputs, strict=True)):
+        j = at.get(param)
+        if j is None or big.inputs[j] is not operand or _role(big, j) != _role(small, k):
+            return None
+        if k < small["n_carry"]:
+            if theirs.outputs[j] is not mine.outputs[k]:
+                return None
+            places[k] = j
+    ys = {y: k for k, y in enumerate(theirs.outputs) if k >= big["n_carry"]}
+    for k in range(small["n_carry"], len(mine.outputs)):
+        if mine.outputs[k] not in ys:
+            return None
+        places[k] = ys[mine.outputs[k]]
+    return places
+
+
+def _sequences(node: Node) -> int:
+    return int(node["n_xs"]) if node.op.name == "scan" else 0
+
+
+def _role(node: Node, k: int) -> int:
+    """0 for a carry, 1 for a sequence, 2 for what is closed over."""
+    return int(k >= node["n_carry"]) + int(k >= node["n_carry"] + _sequences(node))
+
+
+def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Loops and branches without the results and carries that nothing reads."""
+    read: dict[Node, dict[int, Node]] = {}
+    for node in toposort(roots):
+        if node.op.name == "item":
+            read.setdefault(node.inputs[0], {})[node["number"]] = node
+    changes = {}
+    for node, items in read.items():
+        with sites.at(node.sites, node.stems_from):
+            found = _smaller_branch(node, items) if node.op.name == "cond" else _smaller_loop(node, items)
+        if found is None:
+            continue
+        smaller, order = found
+        for k, old in items.items():
+            with sites.at(old.sites, old.stems_from):
+                changes[old] = item(smaller, order.index(k))
+    return changes
+
+
+def _smaller_branch(node: Node, kept: Collection[int]) -> tuple[Node, list[int]] | None:
+    order, inner = sorted(kept), bodies(node)
+    below = set(toposort([body.outputs[k] for body in inner for k in order]))
+    params = inner[0].params
+    used = [k for k, p in enumerate(params) if p in below]
+    if len(order) == len(inner[0].outputs) and len(used) == len(params):
+        return None
+    sides = [Body([params[k] for k in used], [body.outputs[k] for k in order]) for body in inner]
+    return make(node.op, [node.inputs[0], *(node.inputs[k + 1] for k in used)], *sides), order
+
+
+def _smaller_loop(node: Node, read: Collection[int]) -> tuple[Node, list[int]] | None:
+    body, n = node["body"], node["n_carry"]
+    test = node["test"].outputs if node.op.name == "while" else ()
+    kept = set(read)
+    while True:
+        below = set(toposort([*test, *(body.outputs[k] for k in sorted(kept))]))
+        late = {k for k in range(n) if body.params[k] in below} - kept
+        if not late:
+            break
+        kept |= late
+    used = [k for k, p in enumerate(body.params) if (k in kept if k < n else p in below)]
+    n_carry = sum(_role(node, k) == 0 for k in used)
+    told = node.op.name == "while" or isinstance(node["length"], int) or not _sequences(node)
+    if not told and not any(_role(node, k) == 1 for k in used):
+        used.insert(n_carry, n)  # a sequence tells how long the loop is
+    if len(kept) == len(body.outputs) and len(used) == len(body.params):
+        return None
+    order, params = sorted(kept), [body.params[k] for k in used]
+    inputs, smaller = [node.inputs[k] for k in used], Body(params, [body.outputs[k] for k in order])
+    if node.op.name == "scan":
+        n_xs = sum(_role(node, k) == 1 for k in used)
+        return make(node.op, inputs, smaller, n_carry, n_xs, node["length"], node["reverse"]), order
+    trips = node["trips"] if any(k >= n for k in order) else None
+    return make(node.op, inputs, Body(params, test), smaller, n_carry, trips, node["limit"]), order
