@@ -110,6 +110,7 @@ from .lang.elementary import (
 )
 from .lang.filling import arange, eye, full, full_like, linspace, meshgrid, ones, ones_like, zeros, zeros_like
 from .lang.grads import grad, value_and_grad, vjp
+from .lang.imperative import backward, zero_grad
 from .lang.indexing import take, take_along_axis
 from .lang.lift import is_grad_enabled, no_grad, set_grad_enabled
 from .lang.linalg import matmul, outer, tensordot, trace, vecdot
@@ -197,6 +198,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "backward",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -365,6 +367,7 @@ __all__ = [
     "vmap",
     "where",
     "while_loop",
+    "zero_grad",
     "zeros",
     "zeros_like",
 ]

@@ -13,8 +13,9 @@ from ..graph import build as b
 from ..graph import dtypes, sites, sizes
 from ..graph.contraction import OperandMap, contract, plain
 from ..graph.control import Body, item
-from ..graph.node import Node, describe, make, toposort
+from ..graph.node import Node, Token, describe, make, toposort
 from ..graph.sizes import Extent
+from .reverse import hooked
 
 # Operands of a node, each with whether it has the batch axis.
 Operands = Sequence[tuple[Node, bool]]
@@ -318,6 +319,17 @@ def _contract(node: Node, operands: Operands, size: Extent) -> Node:
     )
 
 
+def _hook(node: Node, operands: Operands, size: Extent) -> Node:
+    """Hooks see the cotangent of one example."""
+    mark, one = Token(node["mark"].name), make("input", (), Token("cotangent"), node.shape, node.dtype)
+
+    def each(g: Node) -> Node:
+        return batch([hooked(node["mark"], one)], {one: g}, size)[0]
+
+    mark.hooks.append(each)
+    return make("hook", (operands[0][0],), mark)
+
+
 def _swapped(x: Node) -> Node:
     return b.permute(x, (1, 0, *range(2, len(x.shape))))
 
@@ -337,6 +349,7 @@ RULES: dict[str, Rule] = {
     "recurrence": _start,
     "searchsorted": _searchsorted,
     "stop_gradient": _same,
+    "hook": _hook,
     "copy": _same,
     "contract": _contract,
 }

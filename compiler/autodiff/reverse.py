@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import GradientError
 from ..graph import build as b
 from ..graph import dtypes, sites
-from ..graph.node import Node, describe, toposort
+from ..graph.node import Node, Token, describe, toposort
 from . import loops
 from .masks import Cotangent, chosen, keeps_zero, only_moves, total
 
@@ -59,6 +59,8 @@ def vjp(
                     pending.setdefault(operand, []).append(part)
                 continue
             g = total(parts)
+            if node.op.name == "hook" and node["mark"].hooks:
+                g = Cotangent(hooked(node["mark"], g.settled()))
             if node in wanted:
                 found[node] = g.settled()
             if node.op.name == "item":
@@ -107,6 +109,13 @@ def _pull_loop(
     for operand, part in zip(node.inputs, loops.COTANGENTS[node.op.name](node, given, wanted), strict=True):
         if part is not None and operand in wanted:
             yield operand, Cotangent(part)
+
+
+def hooked(token: Token, g: Node) -> Node:
+    """A gradient after all hooks of a leaf or of a `hook` node, in the order of their registration."""
+    for hook in token.hooks:
+        g = hook(g)
+    return g
 
 
 def scaled(partial: Any, g: Node) -> Node | None:

@@ -63,15 +63,18 @@ class Node:
 class Token:
     """The identity of a leaf. Leaves with different tokens are never merged.
 
-    `requires_grad` puts the leaf into the default set of those that are differentiated by. Leaves pickled together
-    keep their identity among each other; what is loaded is a new leaf with its own storage.
+    `requires_grad` puts the leaf into the default set of those that are differentiated by; `hooks` are applied to
+    gradients taken with respect to it, `grad` is the variable that accumulates them. Leaves pickled together keep their
+    identity among each other; what is loaded is a new leaf with its own storage, without hooks.
     """
 
-    __slots__ = ("name", "number", "requires_grad", "storage")
+    __slots__ = ("grad", "hooks", "name", "number", "requires_grad", "storage")
 
     def __init__(self, name: str, storage: Any = None, requires_grad: bool = False) -> None:
         self.name, self.storage, self.number = name, storage, next(_tokens)
         self.requires_grad = requires_grad
+        self.hooks: list[Callable[[Node], Node]] = []
+        self.grad: Node | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Token, (self.name, self.storage, self.requires_grad))

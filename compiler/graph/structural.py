@@ -372,6 +372,20 @@ register(
     )
 )
 
+# Its operand, with an identity of its own: `mark` is a Token whose hooks reverse mode applies to the cotangent.
+register(
+    Op(
+        "hook",
+        "structural",
+        1,
+        lambda inputs, attrs: (inputs[0].shape, inputs[0].dtype),
+        attrs=("mark",),
+        evaluate=lambda node, arrays, shape: arrays[0],
+        vjp=lambda node, g: (g,),
+        access=lambda node, out: [Access(0, out)],
+    )
+)
+
 
 def _carry_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
     for variable, new in zip(inputs[1::2], inputs[2::2], strict=True):

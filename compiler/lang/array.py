@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GraphError, ShapeError, SymbolicError
+from ..errors import GradientError, GraphError, ShapeError, SymbolicError
 from ..graph import dtypes, sites, sizes
 from ..graph.node import Node, type_text
 from ..graph.sites import Site
@@ -35,17 +35,15 @@ class Array:
     `draws` counts the random numbers that were drawn with the handle as their key.
     """
 
-    __slots__ = ("__weakref__", "_name", "_requires_grad", "draws", "grad", "hooks", "node", "scope", "site")
+    __slots__ = ("__weakref__", "_name", "_requires_grad", "draws", "node", "scope", "site")
     __array_ufunc__ = None
     node: Node
-    grad: Array | None
-    hooks: list[Callable[..., Any]]
     site: Site | None
     scope: Trace | None
     draws: int
 
     def __init__(self, node: Node, *, requires_grad: bool = False, scope: Trace | None = None) -> None:
-        self.node, self.grad, self.hooks, self.scope, self.draws = node, None, [], scope, 0
+        self.node, self.scope, self.draws = node, scope, 0
         self._name: str | None = None
         self._requires_grad = requires_grad
         # An interned node may carry the sites of others: then the handle's own is looked up again.
@@ -73,7 +71,7 @@ class Array:
         if "token" not in self.node.op.attrs:
             raise GraphError("requires_grad can be set on inputs and variables; results inherit it")
         if flag and not dtypes.is_float(self.dtype):
-            raise GraphError(f"requires_grad needs a floating dtype; {self.describe()} has none")
+            raise GradientError(f"requires_grad needs a floating dtype; {self.describe()} has none")
         self.node["token"].requires_grad = bool(flag)
 
     @property
@@ -345,6 +343,29 @@ class Array:
         """The same values, through which no derivative passes."""
         return arithmetic.stop_gradient(self)
 
+    @property
+    def grad(self) -> Array | None:
+        """The variable into which `ad.backward` accumulates the gradient of a variable, or of a result that retains it;
+        None before the first `backward`."""
+        return imperative.accumulated(self)
+
+    def retain_grad(self) -> None:
+        """Has `ad.backward` accumulate the gradient with respect to this result too, into `.grad`.
+
+        Raises GradientError for inputs, integers and results whose shape is known only at run time.
+        """
+        imperative.retain(self)
+
+    def register_hook(self, fn: Callable[[Array], Any]) -> imperative.Hook:
+        """Has every gradient with respect to this array go through `fn`, which returns another array of its shape and
+        dtype, or None to let it pass; `.remove()` of what this returns ends that for gradients taken later.
+
+        A variable or input keeps its identity. A result goes on as a node of its own: what is computed from the handle
+        from now on goes through it; expressions built before, and equal ones elsewhere, do not. Hooks of one array run
+        in the order of registration. `fn` runs while the derivative is built, for a loop maybe more than once.
+        """
+        return imperative.register(self, fn)
+
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, bits, cumulative, indexing, linalg, reducing, scattering, shaping, sorting  # noqa: E402
+from . import arithmetic, bits, cumulative, imperative, indexing, linalg, reducing, scattering, shaping, sorting  # noqa: E402

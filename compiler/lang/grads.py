@@ -64,23 +64,36 @@ def vjp(ys: Any, xs: Any, cotangents: Any = None, strict: bool = False) -> Any:
 
 
 def _vjp(name: str, ys: Any, xs: Any, cotangents: Any, strict: bool) -> Any:
+    leaves, structure = flatten(xs)
+    parts = cotangents_of(name, ys, leaves, cotangents)
+    results = []
+    for x, part in zip(leaves, parts, strict=True):
+        if part is None and strict:
+            text = f"{name}: the result does not depend on {x.describe()}"
+            raise complain(GradientError, text, *flatten(ys)[0][:1], x)
+        results.append(wrap(_hooked(x, b.zeros_like(x.node)), (x,)) if part is None else part)
+    return unflatten(structure, results)
+
+
+def cotangents_of(name: str, ys: Any, xs: Sequence[Any], cotangents: Any = None) -> list[Array | None]:
+    """The cotangent of every x after the hooks of leaves; None for what no y depends on."""
     y_leaves, _ = flatten(ys)
-    x_leaves, structure = flatten(xs)
     outputs = [_floating(name, "what is differentiated", y) for y in y_leaves]
-    inputs = [_floating(name, "what is differentiated by", x) for x in x_leaves]
+    inputs = [_floating(name, "what is differentiated by", x) for x in xs]
     given = [None] * len(outputs) if cotangents is None else _matching(name, cotangents, outputs, ys)
     seeds = [_seed(name, y, g) for y, g in zip(outputs, given, strict=True)]
     parts = reverse.vjp([y.node for y in outputs], [x.node for x in inputs], seeds)
     handles = [g for g in given if isinstance(g, Array)]
     # A derivative is computed from what it is the derivative of, though it may need none of its values.
     state = pending(y.node for y in outputs)
-    results = []
-    for x, part in zip(inputs, parts, strict=True):
-        if part is None and strict:
-            raise complain(GradientError, f"{name}: the result does not depend on {x.describe()}", *outputs[:1], x)
-        node = b.zeros_like(x.node) if part is None else part
-        results.append(wrap(carried(node, state), [*outputs, x, *handles]))
-    return unflatten(structure, results)
+    return [
+        None if part is None else wrap(carried(_hooked(x, part), state), [*outputs, x, *handles])
+        for x, part in zip(inputs, parts, strict=True)
+    ]
+
+
+def _hooked(x: Array, g: Node) -> Node:
+    return reverse.hooked(x.node["token"], g) if "token" in x.node.op.attrs else g
 
 
 def _matching(name: str, cotangents: Any, outputs: Sequence[Array], ys: Any, role: str = "cotangent") -> list[Any]:
@@ -128,7 +141,7 @@ def _function(fn: Callable[..., Any], argnums: Any, cotangent: Any, strict: bool
             leaves, structure = flatten(args[k])
             handles = [_argument(a) for a in leaves]
             # A leaf of its own for every argument: the same array passed twice is two arguments.
-            own = [Array(make("input", (), Token(f"argument {k}"), a.shape, a.dtype), scope=a.scope) for a in handles]
+            own = [_stand_in(f"argument {k}", a) for a in handles]
             stand_ins.update({o.node: a for o, a in zip(own, handles, strict=True)})
             values[k] = unflatten(structure, own)
         y = fn(*values, **kwargs)
@@ -139,6 +152,13 @@ def _function(fn: Callable[..., Any], argnums: Any, cotangent: Any, strict: bool
         return unflatten(structure, [wrap(node, operands) for node in nodes])
 
     return differentiated
+
+
+def _stand_in(name: str, a: Array) -> Array:
+    token = Token(name)
+    if "token" in a.node.op.attrs:
+        token.hooks = a.node["token"].hooks
+    return Array(make("input", (), token, a.shape, a.dtype), scope=a.scope)
 
 
 def _argument(x: Any) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from functools import reduce
 from typing import Any
 
@@ -31,19 +31,49 @@ def is_grad_enabled() -> bool:
     return _mode.grad_enabled
 
 
-@contextmanager
-def set_grad_enabled(flag: bool) -> Iterator[None]:
-    """Within the block (or decorated function) results are cut from differentiation when `flag` is False."""
-    before, _mode.grad_enabled = _mode.grad_enabled, flag
-    try:
-        yield
-    finally:
-        _mode.grad_enabled = before
+class _Cut(ContextDecorator):
+    """Sets whether results can be differentiated, for a block or for the calls of a function."""
+
+    def __init__(self, flag: bool) -> None:
+        self.flag = flag
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(_mode.grad_enabled)
+        _mode.grad_enabled = self.flag
+
+    def __exit__(self, *error: object) -> None:
+        _mode.grad_enabled = self.before.pop()
 
 
-def no_grad() -> Any:
+class set_grad_enabled(_Cut):
+    """While `flag` is False, results are cut from differentiation.
+
+    As a statement from now on, in this thread; `with set_grad_enabled(flag):` for the block, as a decorator for the
+    calls of the function.
+    """
+
+    def __init__(self, flag: bool) -> None:
+        super().__init__(bool(flag))
+        self.until = [_mode.grad_enabled]
+        _mode.grad_enabled = self.flag
+
+    def _restore(self) -> None:
+        if self.until:
+            _mode.grad_enabled = self.until.pop()
+
+    def __enter__(self) -> None:
+        self._restore()
+        super().__enter__()
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        self._restore()
+        return _Cut(self.flag)(fn)
+
+
+def no_grad() -> _Cut:
     """A context and decorator: results made inside are wrapped in `stop_gradient`."""
-    return set_grad_enabled(False)
+    return _Cut(False)
 
 
 def wrap(node: Node, operands: Sequence[Any] = ()) -> Array:

@@ -17,7 +17,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 
-VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient"})
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least

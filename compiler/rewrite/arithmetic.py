@@ -197,7 +197,7 @@ def _cast(node: Node, uses: Uses) -> Node | None:
 
 
 def _stop_gradient(node: Node, uses: Uses) -> Node | None:
-    """It has done its work once derivatives are built."""
+    """Such nodes have done their work once derivatives are built."""
     return node.inputs[0]
 
 
@@ -223,5 +223,5 @@ RULES = (
     _rule("where-of-bools", "where", _where_bool),
     _rule("not-equal", "logical_not", _not_equal),
     _rule("cast", "cast", _cast),
-    _rule("stop-gradient", "stop_gradient", _stop_gradient),
+    _rule("stop-gradient", "stop_gradient hook", _stop_gradient),
 )
