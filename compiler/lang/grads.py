@@ -65,18 +65,14 @@ def vjp(ys: Any, xs: Any, cotangents: Any = None, strict: bool = False) -> Any:
 
 def _vjp(name: str, ys: Any, xs: Any, cotangents: Any, strict: bool) -> Any:
     leaves, structure = flatten(xs)
-    parts = cotangents_of(name, ys, leaves, cotangents)
-    results = []
-    for x, part in zip(leaves, parts, strict=True):
-        if part is None and strict:
-            text = f"{name}: the result does not depend on {x.describe()}"
-            raise complain(GradientError, text, *flatten(ys)[0][:1], x)
-        results.append(wrap(_hooked(x, b.zeros_like(x.node)), (x,)) if part is None else part)
-    return unflatten(structure, results)
+    return unflatten(structure, cotangents_of(name, ys, leaves, cotangents, "raise" if strict else "zeros"))
 
 
-def cotangents_of(name: str, ys: Any, xs: Sequence[Any], cotangents: Any = None) -> list[Array | None]:
-    """The cotangent of every x after the hooks of leaves; None for what no y depends on."""
+def cotangents_of(
+    name: str, ys: Any, xs: Sequence[Any], cotangents: Any = None, missing: str = "none"
+) -> list[Array | None]:
+    """The cotangent of every x after the hooks of leaves. What no y depends on gets None, or `missing` says "zeros", or
+    "raise" GradientError."""
     y_leaves, _ = flatten(ys)
     outputs = [_floating(name, "what is differentiated", y) for y in y_leaves]
     inputs = [_floating(name, "what is differentiated by", x) for x in xs]
@@ -86,10 +82,16 @@ def cotangents_of(name: str, ys: Any, xs: Sequence[Any], cotangents: Any = None)
     handles = [g for g in given if isinstance(g, Array)]
     # A derivative is computed from what it is the derivative of, though it may need none of its values.
     state = pending(y.node for y in outputs)
-    return [
-        None if part is None else wrap(carried(_hooked(x, part), state), [*outputs, x, *handles])
-        for x, part in zip(inputs, parts, strict=True)
-    ]
+    results: list[Array | None] = []
+    for x, part in zip(inputs, parts, strict=True):
+        if part is None and missing == "raise":
+            raise complain(GradientError, f"{name}: the result does not depend on {x.describe()}", *outputs[:1], x)
+        if part is None and missing == "none":
+            results.append(None)
+            continue
+        g = _hooked(x, b.zeros_like(x.node) if part is None else part)
+        results.append(wrap(carried(g, state), [*outputs, x, *handles]))
+    return results
 
 
 def _hooked(x: Array, g: Node) -> Node:
