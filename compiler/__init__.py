@@ -85,6 +85,7 @@ from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum
+from .lang.custom import checkpoint, custom_rule
 from .lang.derivatives import hessian, hvp, jacobian, jvp
 from .lang.diagonals import diag, diagonal, tril, triu
 from .lang.einsum import einsum
@@ -210,6 +211,7 @@ __all__ = [
     "broadcast_to",
     "cbrt",
     "ceil",
+    "checkpoint",
     "clip",
     "compile",
     "concat",
@@ -222,6 +224,7 @@ __all__ = [
     "cummin",
     "cumulative_prod",
     "cumulative_sum",
+    "custom_rule",
     "diag",
     "diagonal",
     "digamma",

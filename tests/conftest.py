@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,25 @@ def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _one_package() -> Iterator[None]:
     yield
     _check_packages()
+
+
+def run(outputs: Any, values: Mapping[Any, Any] | None = None, dims: Any = None) -> Any:
+    """Values of one handle, or of a list of them, by the interpreter; variables have their own value unless another is
+    given."""
+    from adjoint.graph.interp import evaluate
+    from adjoint.graph.node import toposort
+
+    many = isinstance(outputs, (list, tuple))
+    nodes = [o.node for o in (outputs if many else [outputs])]
+    leaves = {n: n["token"].storage.array for n in toposort(nodes) if n.op.name == "variable"}
+    leaves.update({k.node: v for k, v in (values or {}).items()})
+    results = evaluate(nodes, leaves, dims)
+    return results if many else results[0]
+
+
+@pytest.fixture(name="run")
+def _run() -> Callable[..., Any]:
+    return run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

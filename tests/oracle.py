@@ -72,7 +72,7 @@ def disturbed(roots: Sequence[Node], values: Mapping[Node, Array], dims: Any, rn
             operands = [found[i] for i in node.inputs]
             if node.op.kind in _SUMS and node.op.name not in _EXACT:
                 operands = [jitter(o) for o in operands]
-            shape = interp.extents(node.shape) if node.op.name != "scan" else None
+            shape = interp.extents(node.shape) if node.op.kind != "control" else None
             with np.errstate(all="ignore"):
                 value = node.op.evaluate(node, operands, shape)  # type: ignore[misc]
             if node.op.name not in _EXACT:

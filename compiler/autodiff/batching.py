@@ -170,11 +170,31 @@ class _Batch:
             self.running[trips] = item(loop, len(results) - 1)
         return self.results(loop, n, has, outputs)
 
+    def call(self, node: Node, operands: Operands) -> list[tuple[Node, bool]]:
+        """A rule is batched as its function is; cotangents of what all examples share are sums."""
+        body, rule, kind, n, places = node.attrs
+        has = [h or (kind == "linear" and k < n) for k, (_, h) in enumerate(operands)]
+        inputs = [with_axis(x, h, self.size) if has[k] else x for k, (x, h) in enumerate(operands)]
+        params = [self.param(p, h) for p, h in zip(body.params, has, strict=True)]
+        outputs = self.body(body, params)
+        if rule is not None:
+            outputs = [(with_axis(*o, self.size), True) for o in outputs]
+            known = (True,) * len(outputs) + tuple(has[n:]) if kind == "linear" else tuple(has)
+            known += (True,) * (len(rule.params) - len(known))
+            own = [self.param(p, h) for p, h in zip(rule.params, known, strict=True)]
+            parts = [with_axis(*part, self.size) for part in self.body(rule, own)]
+            if kind == "custom":
+                parts = [part if has[k] else b.sum(part, (0,)) for k, part in zip(places, parts, strict=True)]
+            rule = Body([p for p, _ in own], parts)
+        called = make("call", inputs, Body([p for p, _ in params], [o for o, _ in outputs]), rule, kind, n, places)
+        return [(item(called, k), h) for k, (_, h) in enumerate(outputs)]
+
 
 _CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]] = {
     "cond": _Batch.cond,
     "scan": _Batch.scan,
     "while": _Batch.while_,
+    "call": _Batch.call,
 }
 
 

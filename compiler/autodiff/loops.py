@@ -15,6 +15,7 @@ from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.control import Body, item
 from ..graph.node import Node, make
+from .calls import call_cotangents, call_tangents
 from .iteration import Iteration, Params
 from .tape import Tape, Term
 
@@ -218,9 +219,11 @@ TANGENTS: dict[str, Callable[[Node, Mapping[int, Node]], list[Node | None]]] = {
     "scan": loop_tangents,
     "while": loop_tangents,
     "cond": cond_tangents,
+    "call": call_tangents,
 }
 COTANGENTS: dict[str, Callable[[Node, Mapping[int, Node], set[Node]], list[Node | None]]] = {
     "scan": loop_cotangents,
     "while": loop_cotangents,
     "cond": cond_cotangents,
+    "call": call_cotangents,
 }

@@ -165,6 +165,44 @@ WHILE = register(
 )
 
 
+def _call_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    body = attrs[0]
+    for k, (operand, param) in enumerate(zip(inputs, body.params, strict=True)):
+        if (operand.shape, operand.dtype) != (param.shape, param.dtype):
+            raise ShapeError(
+                f"call: operand {k} is {describe(operand)} where its body takes {describe(param)}"
+                + operand_lines(("operand",), (operand,))
+            )
+    return tuple(o.shape for o in body.outputs), tuple(o.dtype for o in body.outputs)
+
+
+def _call_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
+    from .interp import run_call
+
+    return run_call(node, arrays)
+
+
+# A function applied: its body with operands for parameters. It is there for differentiation alone, and gone before any
+# other pass. What `rule`, `n_args` and `places` are depends on the kind:
+#   custom      the first `n_args` inputs are arguments, the others what is closed over. `rule` takes all inputs, all
+#               results, and cotangents of those results that the user has (the others are saved for the rule); it gives
+#               cotangents of the arguments numbered in `places`.
+#   linear      `rule` is the transpose: it takes cotangents of the results, then what is closed over, and gives
+#               cotangents of the arguments.
+#   checkpoint  computed again when it is differentiated, by a call that is
+#   recompute   whose first `n_args` operands wait for those in `places`.
+CALL = register(
+    Op(
+        "call",
+        "control",
+        None,
+        _call_infer,
+        attrs=("body", "rule", "kind", "n_args", "places"),
+        evaluate=_call_evaluate,
+    )
+)
+
+
 def in_order(roots: Iterable[Node]) -> list[Node]:
     """Like `toposort`, with a loop that binds an extent ahead of all that has the extent in its type."""
     roots = list(roots)

@@ -143,3 +143,7 @@ def run_while(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
 
 def run_cond(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
     return tuple(_run(node["then"] if arrays[0] else node["otherwise"], arrays[1:], _precision(node, arrays)))
+
+
+def run_call(node: Node, arrays: list[Any]) -> tuple[Any, ...]:
+    return tuple(_run(node["body"], arrays, _precision(node, arrays)))

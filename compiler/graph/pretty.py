@@ -272,6 +272,9 @@ _SPECIAL = {
     "cast": _shape_known,
     "contract": _contract,
     "scan": _loop,
+    "while": _loop,
+    "cond": _loop,
+    "call": _loop,
 }
 
 

@@ -387,6 +387,20 @@ register(
 )
 
 
+# Its first operand, which is not read before the others are known: what is computed again is not computed at once.
+register(
+    Op(
+        "after",
+        "structural",
+        None,
+        lambda inputs, attrs: (inputs[0].shape, inputs[0].dtype),
+        evaluate=lambda node, arrays, shape: arrays[0],
+        vjp=lambda node, g: (g, *(None,) * (len(node.inputs) - 1)),
+        access=lambda node, out: [Access(0, out)],
+    )
+)
+
+
 def _carry_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
     for variable, new in zip(inputs[1::2], inputs[2::2], strict=True):
         if (variable.shape, variable.dtype) != (new.shape, new.dtype):

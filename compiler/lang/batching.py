@@ -65,7 +65,9 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
             batched[trace.at.node] = b.iota((size,), 0)
         results = [as_array(y) for y in leaves]
         nodes = batch([y.node for y in results], batched, size)
-        return unflatten(structure, [wrap(_moved(n, out_axes), [*given, *results]) for n in nodes])
+        # What was made of the position belongs to the trace, which ends here.
+        made = [Array(y.node, requires_grad=y.requires_grad) if y.scope is trace else y for y in results]
+        return unflatten(structure, [wrap(_moved(n, out_axes), [*given, *made]) for n in nodes])
 
     return mapped
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import DTypeError, GraphError, ShapeError
 from ..graph import build as b
 from ..graph.control import Body
-from ..graph.dtypes import INT64, DType
+from ..graph.dtypes import INT64, DType, is_float
 from ..graph.node import Node, make, noting_new, toposort, type_text
 from ..graph.sizes import Extent, Shape
 from ..graph.substitute import substitute
@@ -117,7 +117,8 @@ class Bodies:
         extra = [p.node for p in self.trace.placeholders([(n.shape, n.dtype) for n in outer], len(params))]
         values = iter(substitute(nodes, dict(zip(outer, extra, strict=True))))
         bodies = [Body([*params, *extra], [next(values) for _ in group]) for group in outputs]
-        return bodies, [Array(n, scope=_scope_of(n)) for n in outer], state
+        active = _requiring(outer)
+        return bodies, [Array(n, requires_grad=n in active, scope=_scope_of(n)) for n in outer], state
 
 
 def _closed_over(outputs: Sequence[Node], inside: Sequence[Node]) -> list[Node]:
@@ -134,6 +135,18 @@ def _closed_over(outputs: Sequence[Node], inside: Sequence[Node]) -> list[Node]:
     needed = dict.fromkeys(i for node in order if node in inner for i in node.inputs)
     needed.update(dict.fromkeys(outputs))
     return [n for n in order if n in needed and n not in inner and n not in fixed]
+
+
+def _requiring(nodes: Sequence[Node]) -> set[Node]:
+    """The nodes, and those below them, that depend on a leaf that requires a gradient."""
+    active: set[Node] = set()
+    for node in toposort(nodes, stop=lambda n: n.op.name == "stop_gradient"):
+        if node.op.kind == "leaf":
+            if "token" in node.op.attrs and node["token"].requires_grad:
+                active.add(node)
+        elif node.op.name != "stop_gradient" and any(i in active for i in node.inputs):
+            active.add(node)
+    return {node for node in active if isinstance(node.dtype, tuple) or is_float(node.dtype)}
 
 
 def _scope_of(node: Node) -> Trace | None:

@@ -122,7 +122,8 @@ class Fuser:
         if stage.node.op.name == "check_index":
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
-        needed |= {self.group_of[p].root() for p in (*self._operands(stage), *self._binders(stage))}
+        others = (*self._operands(stage), *self._binders(stage), *self._earlier(stage))
+        needed |= {self.group_of[p].root() for p in others}
         if kind == "row" and self._join(stage, needed):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
@@ -137,6 +138,10 @@ class Fuser:
             return []
         dims = dict.fromkeys(d for v in stage.loop_axes for d in sizes.dims_of(v.extent))
         return [self.binders[d] for d in dims if d in self.binders]
+
+    def _earlier(self, stage: Stage) -> list[Stage]:
+        """Stages that have to be done before, though nothing of theirs is read."""
+        return [self.maker[n] for n in stage.after if n in self.maker and self.maker[n] is not stage]
 
     def _operands(self, stage: Stage) -> list[Stage]:
         """Whole-array operands of loops, which are not reads of elements."""
@@ -202,6 +207,7 @@ class Fuser:
         home.work += stage.work()
         self.group_of[stage] = home
         home.needs = {g.root() for g in home.needs} | {self.group_of[p].root() for p, _ in self.producers(stage)}
+        home.needs |= {self.group_of[p].root() for p in self._earlier(stage)}
         home.needs.discard(home)
         self._note_reads(home, stage)
         return True

@@ -17,7 +17,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 
-VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook"})
+VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
@@ -30,7 +30,7 @@ class Stage:
 
     `reads` are the kept or leaf nodes that the value is made of, with the index of each read; `lookups` are those of
     them that serve as indices, and so have to be in memory. `target` (scatter) is the index written, where it is not
-    simply `axes`.
+    simply `axes`. `after` are nodes that are not read but have to be there first.
     """
 
     node: Node
@@ -46,6 +46,7 @@ class Stage:
     factors: tuple[Expr, ...] | None = None  # the operands of a contraction or recurrence
     combines: bool = False  # adds up the chunks of another stage
     lookups: frozenset[Node] = frozenset()
+    after: frozenset[Node] = frozenset()
 
     @property
     def loop_axes(self) -> tuple[IVar, ...]:
@@ -89,6 +90,7 @@ class Expander:
         self.memo: dict[tuple[Any, ...], Expr] = {}
         self.reads: list[tuple[Node, tuple[Index, ...]]] = []
         self.lookups: set[Node] = set()
+        self.after: set[Node] = set()
         self.ops = 0
         self.cost = 0
 
@@ -116,6 +118,8 @@ class Expander:
         if node.op.kind == "elementwise":
             return [((operand, at, guards, False), ()) for operand in node.inputs]
         assert node.op.access is not None, node
+        if node.op.name == "after":
+            self.after.update(through_views(i) for i in node.inputs[1:])
         return [
             ((node.inputs[a.operand], a.index, _merge(guards, a.guards), False), a.guards)
             for a in node.op.access(node, at)
@@ -234,6 +238,9 @@ def choose_kept(
                 kept.add(where)
             if op.name == "take" and cost[node.inputs[0]] > CHEAP:
                 keep_source(node.inputs[0])
+        elif op.name == "after":
+            for trigger in node.inputs[1:]:
+                keep_source(trigger)
         elif op.name == "windows" and recompute != "all":
             # Every element lies in several windows.
             if cost[node.inputs[0]] > CHEAP:
@@ -325,7 +332,7 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     reads = list(dict.fromkeys(expander.reads))
     return Stage(
         node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors,
-        lookups=frozenset(expander.lookups),
+        lookups=frozenset(expander.lookups), after=frozenset(expander.after),
     )
 
 

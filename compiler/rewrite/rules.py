@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from ..graph.program import Program
 from . import arithmetic, contractions, factoring, folding, reductions, rounding, views
+from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
 
@@ -35,7 +36,7 @@ def rewrite(
     for name in classes:
         if name not in CLASSES:
             raise ValueError(f"there is no class {name!r} of rewrite rules; the classes are {', '.join(CLASSES)}")
-    program, merged = tidy_loops(program)
+    program, merged = tidy_loops(inline_calls(program))
     rules = [r for r in RULES if r.cls in classes and r.name not in disabled and (fused or not r.fused)]
     program, firings = apply_rules(program, rules)
     return program, {**firings, "loops": merged}

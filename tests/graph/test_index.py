@@ -14,7 +14,7 @@ from adjoint.graph import build as b
 from adjoint.graph import dtypes, index, interp
 from adjoint.graph.contraction import _transpose, contract, loads
 from adjoint.graph.index import Access, Index, IVar, Lookup, Quotient, Remainder
-from adjoint.graph.node import OPS, Literal, Node, make
+from adjoint.graph.node import OPS, Literal, Node, Token, make
 from adjoint.graph.program import Program
 from adjoint.graph.verify import verify_program
 from adjoint.graph.views import windows
@@ -123,6 +123,8 @@ def _structural(seed: int) -> list[Node]:
         _taken(x, 2, 1),
         make("stop_gradient", (x,)),
         make("copy", (x,)),
+        make("hook", (x,), Token("mark")),
+        make("after", (x, x)),
         make("diagonal", (_constant(rng, 2, 3, 3),)),
         make("diagonal", (_constant(rng, 0, 0),)),
         windows(_constant(rng, 2, 6, 7), (2, 3), (2, 1), (1, 2), (3, 2)),

@@ -1,0 +1,52 @@
+"""Calls give way to their bodies: what they meant to differentiation is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..graph import sites
+from ..graph.control import CALL, ITEM, Body, bodies, toposort_deep
+from ..graph.node import Node, make, toposort
+from ..graph.program import Program
+from ..graph.substitute import substitute
+
+
+def inline_calls(program: Program) -> Program:
+    """The program without calls; the same object if there are none."""
+    if not any(node.op is CALL for node in toposort_deep(program.roots)):
+        return program
+    roots = list(program.roots)
+    return program.replaced(dict(zip(roots, _inlined(roots), strict=True)))
+
+
+def _inlined(roots: Sequence[Node]) -> list[Node]:
+    """Bodies first; recursion follows the nesting of loops and calls, not the graph."""
+    new: dict[Node, Node] = {}
+    results: dict[Node, list[Node]] = {}
+    for node in toposort(roots):
+        if node.op is CALL:
+            results[node] = _called(node, [new[i] for i in node.inputs])
+            new[node] = node
+            continue
+        if node.op is ITEM and node.inputs[0] in results:
+            new[node] = results[node.inputs[0]][node["number"]]
+            continue
+        inputs = tuple(new[i] for i in node.inputs)
+        attrs = tuple(Body(a.params, _inlined(a.outputs)) if isinstance(a, Body) else a for a in node.attrs)
+        if inputs == node.inputs and attrs == node.attrs:
+            new[node] = node
+            continue
+        with sites.at(node.sites, node.stems_from):
+            new[node] = make(node.op, inputs, *attrs)
+    return [new[r] for r in roots]
+
+
+def _called(node: Node, operands: list[Node]) -> list[Node]:
+    if node["kind"] == "recompute":
+        # Of other operands than the forward run's, so that interning does not make the two runs one.
+        triggers = [operands[k] for k in node["places"]]
+        with sites.at(node.sites, node.stems_from):
+            operands[: node["n_args"]] = [make("after", (x, *triggers)) for x in operands[: node["n_args"]]]
+    body = bodies(node)[0]
+    values = dict(zip(body.params, operands, strict=True))
+    return _inlined(substitute(body.outputs, values, stem=node.stems_from))
