@@ -23,9 +23,18 @@ def _inlined(roots: Sequence[Node]) -> list[Node]:
     """Bodies first; recursion follows the nesting of loops and calls, not the graph."""
     new: dict[Node, Node] = {}
     results: dict[Node, list[Node]] = {}
-    for node in toposort(roots):
+    order = toposort(roots)
+    read: dict[Node, list[int]] = {}
+    for node in order:
+        if node.op is ITEM and node.inputs[0].op is CALL:
+            read.setdefault(node.inputs[0], []).append(node["number"])
+    # What one recomputation is for is finished before the next begins, or all would be held at once.
+    before: list[Node] = []
+    for node in order:
         if node.op is CALL:
-            results[node] = _called(node, [new[i] for i in node.inputs])
+            results[node] = _called(node, [new[i] for i in node.inputs], before)
+            if node["kind"] == "recompute":
+                before = [results[node][k] for k in read.get(node, ())]
             new[node] = node
             continue
         if node.op is ITEM and node.inputs[0] in results:
@@ -41,10 +50,11 @@ def _inlined(roots: Sequence[Node]) -> list[Node]:
     return [new[r] for r in roots]
 
 
-def _called(node: Node, operands: list[Node]) -> list[Node]:
+def _called(node: Node, operands: list[Node], before: Sequence[Node]) -> list[Node]:
+    """The results of a call. Those of a recomputation wait for its cotangents, and for what is `before`."""
     if node["kind"] == "recompute":
         # Of other operands than the forward run's, so that interning does not make the two runs one.
-        triggers = [operands[k] for k in node["places"]]
+        triggers = dict.fromkeys([*(operands[k] for k in node["places"]), *before])
         with sites.at(node.sites, node.stems_from):
             operands[: node["n_args"]] = [make("after", (x, *triggers)) for x in operands[: node["n_args"]]]
     body = bodies(node)[0]
