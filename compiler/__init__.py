@@ -110,6 +110,7 @@ from .lang.elementary import (
     tan,
 )
 from .lang.filling import arange, eye, full, full_like, linspace, meshgrid, ones, ones_like, zeros, zeros_like
+from .lang.gradcheck import gradcheck
 from .lang.grads import grad, value_and_grad, vjp
 from .lang.imperative import backward, zero_grad
 from .lang.indexing import take, take_along_axis
@@ -250,6 +251,7 @@ __all__ = [
     "function",
     "gelu",
     "grad",
+    "gradcheck",
     "greater",
     "greater_equal",
     "hard_tanh",

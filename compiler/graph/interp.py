@@ -41,7 +41,8 @@ def evaluate(
 ) -> list[Array]:
     """Values of `outputs`, given arrays for inputs, variables and parameters.
 
-    `precision="float64"` computes every float32 value in float64, for tolerances. Raises ExecutionError where a
+    `precision="float64"` computes every float32 value in float64, for tolerances; "complex128" is for analytic
+    functions, where operations have a complex evaluation. Raises ExecutionError where a
     data-dependent check fails.
     """
     # A copy: loops bind extents of their own.

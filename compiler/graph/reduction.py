@@ -54,7 +54,7 @@ register(
         _infer("sum", lambda d: d if dtypes.is_float(d) else dtypes.INT64),
         attrs=("axes",),
         evaluate=lambda node, arrays, shape: np.sum(arrays[0], axis=node["axes"], dtype=arrays[0].dtype
-            if arrays[0].dtype.kind == "f" else np.int64),
+            if arrays[0].dtype.kind in "fc" else np.int64),
         vjp=lambda node, g: (_spread(node, g),),
         combine="add",
     )
