@@ -45,6 +45,8 @@ def compile(
     backend: str = "c",
     options: Options | None = None,
     state_updates: bool = True,
+    crosscheck: bool = False,
+    debug_nans: bool = False,
 ) -> CompiledFunction:
     """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
 
@@ -59,6 +61,10 @@ def compile(
     options   what to leave out or recompute, for work on the compiler itself
     state_updates  also perform the updates that results bring along, such as those of running statistics; `updates`
               of the same variable stand instead
+    crosscheck  compares the first call with the interpreter; where they differ by more than roundings explain, the
+              call raises ExecutionError that names the result and the first pass after which it differs
+    debug_nans  a call whose results or updates are not finite raises ExecutionError that names the first operation
+              with NaN, or with an infinity if no result is NaN. Slow, as is crosscheck; neither is kept by pickles.
 
     Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
     compiler.
@@ -66,12 +72,13 @@ def compile(
     program, structure = _program(inputs, outputs, updates, name, state_updates)
     if backend not in BACKENDS:
         raise CompileError(f"compile: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    return _build(program, structure, threads, target, backend, options)
+    return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)
 
 
 def _build(
-    program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None
-) -> CompiledFunction:
+    program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None,
+    crosscheck: bool = False, debug_nans: bool = False,
+) -> CompiledFunction:  # fmt: skip
     storages = [v["token"].storage for v in program.variables]
     written = frozenset(v["token"].storage.id for v, _ in program.updates)
     if backend == "numpy":
@@ -79,9 +86,9 @@ def _build(
 
         verify_program(program)
         report = CompileReport(program, structure, threads, target, backend, options, None)
-        return CompiledFunction(
-            Interpreter(program), _signature(program, structure), storages=storages, written=written, report=report
-        )
+        signature = _signature(program, structure)
+        interpreter = _watched(Interpreter(program), signature, report, False, debug_nans)
+        return CompiledFunction(interpreter, signature, storages=storages, written=written, report=report)
     from .runtime.binding import NativeLibrary
     from .runtime.native import NativeExecutor
     from .runtime.target import resolve_target
@@ -90,9 +97,23 @@ def _build(
     artifact, path, compilation = _artifact(program, resolved, options)
     report = CompileReport(program, structure, threads, target, backend, options, artifact, compilation)
     executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
-    return CompiledFunction(
-        executor, Signature.of(artifact, structure), storages=storages, written=written, report=report
-    )
+    executor.sites = report.sites
+    signature = Signature.of(artifact, structure)
+    watched = _watched(executor, signature, report, crosscheck, debug_nans)
+    return CompiledFunction(watched, signature, storages=storages, written=written, report=report)
+
+
+def _watched(
+    executor: Any, signature: Signature, report: CompileReport, crosscheck: bool, debug_nans: bool
+) -> Any:
+    """The executor, behind one that looks at what it does where that is wanted."""
+    if not crosscheck and not debug_nans:
+        return executor
+    from .debugging import Watching
+
+    named = {d.name: d for d in Interpreter(report.program).dims}
+    dims = [named[d.name] for d in signature.dims]
+    return Watching(executor, report.program, dims, report, crosscheck, debug_nans)
 
 
 def _artifact(

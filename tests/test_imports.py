@@ -19,7 +19,7 @@ ALLOWED = {
     "codegen": {"graph", "lower", "templates"},
     "runtime": set(),
 }
-FRONT = {"api", "pipeline", "cli", "__init__", "__main__"}
+FRONT = {"api", "debugging", "pipeline", "cli", "__init__", "__main__"}
 SHARED = {"errors", "artifact", "version"}
 
 
