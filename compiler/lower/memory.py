@@ -96,6 +96,11 @@ def _counted(steps: Sequence[Step]) -> list[WhileLoop]:
     return found
 
 
+def growing(steps: Sequence[Step], layout: Layout) -> list[WhileLoop]:
+    """The loops that take room on the tape, for their records or once they are done."""
+    return [w for w in _counted(steps) if w.record != 0 or layout.grown.get(w)]
+
+
 def _grown(steps: Sequence[Step], loops: Sequence[WhileLoop], layout: Layout) -> set[Buf]:
     """The buffers whose size only loops tell; notes after which loop each of them gets its place on the tape."""
     unknown = {w.trips for w in loops if w.limit is None}
