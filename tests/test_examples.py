@@ -115,3 +115,67 @@ def test_logistic_regression_as_a_script(
     examples("logistic_regression").main()
     printed = capsys.readouterr().out
     assert "100.00% of 142 held-out tumours" in printed and "worst radius" in printed
+
+
+SIZES = {"context": 16, "batch": 8, "steps": 80}
+
+
+def test_the_text_of_the_library(examples: Any) -> None:
+    gpt = examples("gpt")
+    text, held = gpt.read_library()
+    assert (text, held) == gpt.read_library()
+    assert len(text) > 1_000_000 and 0.03 < len(held) / len(text) < 0.3
+    assert held[:500] not in text, "no file is in both parts"
+    vocabulary = gpt.Vocabulary(text)
+    assert 90 < len(vocabulary) < 128
+    line = "def f(x): return x['a'] + 1\n"
+    assert vocabulary.decode(vocabulary.encode(line)) == line
+    assert vocabulary.decode(vocabulary.encode("a\N{SNOWMAN}b")) == "a\N{REPLACEMENT CHARACTER}b"
+    # The last window ends with the text.
+    found = gpt.windows(np.arange(100), np.array([0, 96]), 3)
+    np.testing.assert_array_equal(found, [[0, 1, 2, 3], [96, 97, 98, 99]])
+
+
+def test_a_small_gpt(examples: Any, tmp_path: Path) -> None:
+    gpt = examples("gpt")
+    text, held = (part[:200_000] for part in gpt.read_library())
+    vocabulary = gpt.Vocabulary(text)
+    numbers, others = vocabulary.encode(text), vocabulary.encode(held)
+    model = gpt.GPT(len(vocabulary), SIZES["context"], layers=1, width=32)
+    step, evaluate, write = gpt.build(model, **SIZES, threads=1)
+
+    def check() -> Any:
+        return gpt.held_out_loss(evaluate, others, SIZES["context"], SIZES["batch"])
+
+    before = model.characters.weight.value.copy()
+    assert check() == pytest.approx(math.log(len(vocabulary)), abs=0.1), "at first nothing is known"
+    assert (model.characters.weight.value == before).all(), "evaluation changes nothing"
+    losses, _, checks = gpt.train(step, check, numbers, **SIZES, every=40)
+    assert len(losses) == 80 and [done for done, _ in checks] == [0, 40, 80]
+    assert checks[2][1] < checks[1][1] < checks[0][1] and checks[2][1] < 3.4
+    gpt.draw_losses(tmp_path / "loss.png", losses, 10, "step", checks)
+    assert (tmp_path / "loss.png").stat().st_size > 5000
+
+    # The loss of a window is what each of its characters says about the next, given those before alone.
+    some = gpt.windows(others, np.arange(8) * 1000, SIZES["context"])
+    surprises = [-math.log(write(row[None, :k], 1.0)[row[k]]) for row in some for k in range(1, SIZES["context"] + 1)]
+    assert evaluate(some) == pytest.approx(np.mean(surprises), rel=1e-4)
+
+    written = gpt.sample(write, vocabulary, SIZES["context"], "import ", 40, 0.8)
+    assert written == gpt.sample(write, vocabulary, SIZES["context"], "import ", 40, 0.8)
+    assert written.startswith("import ") and len(written) == 47
+    odds = write(some[:1, :5], 1e-3)
+    assert odds.max() == pytest.approx(1) and odds.argmax() == write(some[:1, :5], 1.0).argmax(), "cold: the likeliest"
+
+
+def test_gpt_as_a_script(
+    examples: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sizes = [f"--{name}={n}" for name, n in SIZES.items()]
+    monkeypatch.setattr(
+        "sys.argv", ["gpt.py", *sizes, "--layers=1", "--width=32", "--length=50", "--threads=1", f"--out={tmp_path}"]
+    )
+    examples("gpt").main()
+    printed = capsys.readouterr().out
+    assert "held-out loss" in printed and "\ndef " in printed
+    assert (tmp_path / "loss.png").stat().st_size > 5000
