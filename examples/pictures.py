@@ -18,13 +18,15 @@ def draw_losses(path, losses, period, axis="epoch", held_out=()):
     steps = np.arange(len(losses)) + 1
     means = np.mean(np.reshape(losses[: len(losses) // period * period], (-1, period)), axis=1)
     figure, axes = plt.subplots(figsize=(7, 4), dpi=150)
-    axes.semilogy(steps / scale, losses, color=MUTED, linewidth=0.5, alpha=0.5, label="each step")
+    axes.plot(steps / scale, losses, color=MUTED, linewidth=0.5, alpha=0.5, label="each step")
     middles = (np.arange(len(means)) + 0.5) * period
-    axes.semilogy(middles / scale, means, color=COLOUR, linewidth=2, label=f"mean of {name}")
+    axes.plot(middles / scale, means, color=COLOUR, linewidth=2, label=f"mean of {name}")
     if held_out:
         at, values = np.transpose(held_out)
-        axes.semilogy(at / scale, values, color=SECOND, linewidth=1.5, marker="o", markersize=4, label="held-out data")
-    axes.set(xlabel=axis, ylabel="cross-entropy", xlim=(0, steps[-1] / scale))
+        style = {"color": SECOND, "linewidth": 1.5, "marker": "o", "markersize": 4, "clip_on": False}
+        axes.plot(at / scale, values, **style, label="held-out data")
+    far = means.min() < 0.1 * means.max()  # too far down to be seen on a linear scale
+    axes.set(xlabel=axis, ylabel="cross-entropy", xlim=(0, steps[-1] / scale), yscale="log" if far else "linear")
     axes.set_title("Training loss", loc="left")
     axes.grid(axis="y", color="#e3e5e8", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
