@@ -17,7 +17,7 @@ def test_all_styles_agree():
     spec = importlib.util.spec_from_file_location("three_styles", ROOT / "examples" / "three_styles.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = [style() for style in (module.functional, module.on_the_graph, module.imperative)]
+    found = [style(200) for style in (module.functional, module.on_the_graph, module.imperative)]
     for weights, loss in found:
         np.testing.assert_allclose(weights, found[0][0], rtol=1e-4)
         np.testing.assert_allclose(weights, [1, -2, 3], atol=0.01)

@@ -62,6 +62,11 @@ def _answer(found: Any, g: Node, what: str) -> Node:
     if (new.shape, new.dtype) != (g.shape, g.dtype):
         texts = f"{type_text(new.shape, new.dtype)} in place of {type_text(g.shape, g.dtype)}"
         raise complain(GradientError, f"a hook of {what} returns {texts}", new)
+    # The adjoint of a loop is closed when hooks run: what else they need can no longer become an operand of it.
+    outer = [n for n in toposort([new.node], stop=lambda n: n is g) if n.op.name in ("input", "variable")]
+    if outer and g not in outer and any(n.op.name == "param" for n in toposort([g])):
+        text = f"a hook of {what}, within the body of a loop, may use its gradient and constants, but no other arrays"
+        raise complain(GradientError, text, Array(outer[0]))
     return new.node
 
 

@@ -101,6 +101,32 @@ def test_all_orders_and_modes(name, run):
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
+def test_steps_in_place_and_run_time_extents():
+    """Weights are written where they are once nothing computes with the old ones again."""
+    x = ad.input("x", ("n", 3))
+    start = [np.eye(3, dtype="f") * 0.5 + 0.1 * k for k in range(4)]
+    found = []
+    for wrap in (ad.checkpoint, lambda f: f):
+        weights = [ad.variable(s, name=f"w{k}") for k, s in enumerate(start)]
+        h = x
+        for k in range(0, 4, 2):
+            h = wrap(lambda v, a=weights[k], b=weights[k + 1]: ad.tanh(ad.tanh(v @ a) @ b))(h)
+        loss = (h * h).sum()
+        step = ad.compile(x, loss, updates=ad.optim.Adam(1e-2).minimize(loss), name="step", crosscheck=True)
+        for n in (4, 1, 4):
+            step(np.full((n, 3), 0.3, np.float32))
+        found.append([w.value.copy() for w in weights])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_of_nothing():
+    x = ad.input("x", (0, 3))
+    y = ad.checkpoint(lambda v: ad.exp(v).sum() ** 2)(x)
+    value, slope = ad.compile(x, [y, ad.grad(y, x)], name="empty")(np.zeros((0, 3), np.float32))
+    assert value == 0 and slope.shape == (0, 3)
+
+
 def test_batched(run):
     x, y = ad.input("x", (5, 3), "float64"), ad.input("y", (3,), "float64")
     at = {x: RNG.uniform(0.3, 1, (5, 3)), y: RNG.uniform(0.3, 1, 3)}

@@ -25,6 +25,9 @@ def test_results_inherit_requires_grad():
     assert not w.detach().requires_grad and (w.detach() * w).requires_grad
     last, ys = ad.scan(lambda c, e: (c + e, c * e), 0.0, w)
     assert last.requires_grad and ys.requires_grad
+    closing = [ad.scan(lambda c, e, v=v: (c + e * v, None), ad.zeros(3), x)[0] for v in (2 * w, 2 * w.detach())]
+    assert closing[0].requires_grad and not closing[1].requires_grad
+    assert ad.checkpoint(lambda v: v * w)(x).requires_grad
     assert ad.vmap(lambda e: e * e)(w).requires_grad and ad.grad((w * w).sum(), w).requires_grad
     assert w.is_leaf and x.is_leaf and not (x * w).is_leaf
 
@@ -221,3 +224,12 @@ def test_bad_hooks():
         ad.grad(y.sum(), x)
     with pytest.raises(ad.GradientError, match="no gradient"):
         ad.argmax(x).register_hook(lambda g: g)
+    w = weights()
+
+    def cell(c, e):
+        h = c * e
+        h.register_hook(lambda g: g * w[0])
+        return h, None
+
+    with pytest.raises(ad.GradientError, match=r"within the body of a loop(.|\n)*variable \"w\""):
+        ad.grad(ad.scan(cell, 1.0, x)[0], x)
