@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .artifact import Artifact, Target
 from .codegen.emit import emit
+from .graph.control import toposort_deep
 from .graph.node import Node, toposort
 from .graph.program import Program
 from .graph.verify import verify_program
@@ -80,12 +81,13 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
 
 
 def site_numbers(*programs: Program) -> dict[Node, int]:
-    """Numbers nodes, and so the lines that made them, by their place in the graph alone."""
+    """Numbers nodes, and so the lines that made them, by their place in the graph alone; those of bodies come last."""
     numbers: dict[Node, int] = {}
-    for program in programs:
-        for node in toposort((*program.inputs, *program.variables, *program.roots)):
-            if node not in numbers:
-                numbers[node] = len(numbers)
+    for order in (toposort, toposort_deep):
+        for program in programs:
+            for node in order((*program.inputs, *program.variables, *program.roots)):
+                if node not in numbers:
+                    numbers[node] = len(numbers)
     return numbers
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..artifact import ABI, ABI_HEADER, Artifact, CheckInfo, DimSpec, KernelInfo, Param
 from ..graph import sizes
+from ..graph.elementwise import failure
 from ..graph.node import Node
 from ..graph.sizes import Dim
 from ..lower.ir import Kernel
@@ -43,7 +44,7 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
         dims=tuple(DimSpec(d.name, d.min, d.max) for d in dims),
         kernels=tuple(_info(k, site_numbers) for k in module.kernels),
         checks=tuple(
-            CheckInfo(sites[n], f"{n['label']}: index out of range", site_numbers.get(n, -1)) for n in module.checks
+            CheckInfo(sites[n], failure(n), site_numbers.get(n, -1)) for n in module.checks
         ),
         parallel=any(k.chunks != 1 and not k.serial for k in module.kernels),
         workspace=None if dynamic else module.layout.total,  # type: ignore[arg-type]

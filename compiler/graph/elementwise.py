@@ -331,10 +331,18 @@ def _check_index(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     bad = (index < -bound) | (index >= bound)
     if bad.any():
         where = f" ({node.sites[0]})" if node.sites else ""
-        raise ExecutionError(
-            f"{node['label']}: index {int(index[bad].flat[0])} is out of range for an axis of extent {bound}{where}"
-        )
+        value = int(index[bad].flat[0])
+        if isinstance(node["label"], tuple):
+            raise ExecutionError(f"{failure(node)}: got {value}, bound {bound}{where}")
+        raise ExecutionError(f"{node['label']}: index {value} is out of range for an axis of extent {bound}{where}")
     return np.where(index < 0, index + bound, index).astype(np.int64)
+
+
+def failure(node: Node) -> str:
+    """What a check that fails says ahead of the value and its bound. The label of a user's own check, whose operand
+    counts elements that fail, is a tuple of its message."""
+    label = node["label"]
+    return f"{label[0]}; elements that fail" if isinstance(label, tuple) else f"{label}: index out of range"
 
 
 def shape_value(extent: Any) -> int:

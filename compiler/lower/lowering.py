@@ -277,8 +277,8 @@ class Scope:
 
     def external(self, stage: Stage) -> bool:
         """Whether anything outside the stage's group reads it, or any index is looked up in it."""
-        if stage.node in self.roots:
-            return True
+        if stage.node in self.roots or stage.node.op.name == "check_index":
+            return True  # a check is made though nothing may read what it gives
         mine = self.fuser.group_of[stage].root()
         return any(
             self.fuser.group_of[r].root() is not mine or stage.node in r.lookups
