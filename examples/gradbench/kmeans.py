@@ -1,8 +1,8 @@
 """One step of Newton's method for k-means clustering: cost, gradient and the diagonal of the Hessian.
 
 The cost is the sum over points of the squared distance to the nearest centroid (Bottou, Bengio, "Convergence properties
-of the k-means algorithms", 1994). No centroid enters the derivative by another, and no coordinate that by another, so
-the Hessian is diagonal, and its product with a vector of ones is the diagonal.
+of the k-means algorithms", 1994). No coordinate of a centroid occurs in the derivative by another, so the Hessian is
+diagonal, and its product with a vector of ones is the diagonal.
 
     python examples/gradbench/kmeans.py 10 1000 16
 """
@@ -15,8 +15,9 @@ import adjoint as ad
 
 def cost(points, centroids):
     """The 0-d sum of the squared distances of points[n, d] to the nearest of centroids[k, d]."""
-    distances = ((points[:, None] - centroids) ** 2).sum(-1)
-    return ad.min(distances, -1).sum()
+    # |p - c|² without |p|², which does not tell which c is nearest: the product of two matrices.
+    nearest = ad.argmin((centroids**2).sum(-1) - 2 * (points @ centroids.T), -1)
+    return ((points - centroids[nearest]) ** 2).sum()
 
 
 def build(k, n, d, threads=None, backend="c"):

@@ -208,6 +208,7 @@ def test_kmeans_the_diagonal_of_the_hessian(problem: Any) -> None:
     k, n, d = 3, 25, 2
     p, c = ad.input("p", (n, d), "float64"), ad.input("c", (k, d), "float64")
     cost = kmeans.cost(p, c)
+    least = ad.min(((p[:, None] - c) ** 2).sum(-1), -1).sum()
     units = ad.constant(np.eye(k * d).reshape(-1, k, d))
     products = [ad.hvp(cost, c, units[j]) for j in range(k * d)]
     points, centroids = kmeans.sample(np.random.default_rng(3), k, n, d)
@@ -215,11 +216,12 @@ def test_kmeans_the_diagonal_of_the_hessian(problem: Any) -> None:
     function = kmeans.build(k, n, d, threads=1)
     _, (_, diagonal) = function(points, centroids)
     for backend in BACKENDS:
-        hessian, rows = ad.compile([p, c], [ad.hessian(cost, c), ad.stack(products)], threads=1, backend=backend)(
-            points, centroids
-        )
+        outputs = [ad.hessian(cost, c), ad.stack(products), cost, ad.grad(cost, c), least, ad.grad(least, c)]
+        hessian, rows, *found = ad.compile([p, c], outputs, threads=1, backend=backend)(points, centroids)
         np.testing.assert_array_equal(hessian.reshape(k * d, k * d), np.diag(diagonal.ravel()))
         np.testing.assert_array_equal(rows.reshape(k * d, k * d), np.diag(diagonal.ravel()))
+        same(found[0], found[2])
+        same(found[1], found[3])
     for place in np.ndindex(k, d):
         h = np.zeros((k, d))
         h[place] = 1e-6
