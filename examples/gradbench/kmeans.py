@@ -15,7 +15,7 @@ import adjoint as ad
 
 def cost(points, centroids):
     """The 0-d sum of the squared distances of points[n, d] to the nearest of centroids[k, d]."""
-    # |p - c|² without |p|², which does not tell which c is nearest: the product of two matrices.
+    # |p - c|² without |p|², which is the same for all c: all but a product of matrices is small.
     nearest = ad.argmin((centroids**2).sum(-1) - 2 * (points @ centroids.T), -1)
     return ((points - centroids[nearest]) ** 2).sum()
 

@@ -72,7 +72,7 @@ def load(path):
 
 
 def sample(rng, l, c, b=14):
-    """Arguments as ADBench draws them; the text is that of its files, again and again, its first b bits left out."""
+    """Arguments as ADBench draws them; the text is that of its files, again and again, b bits of each character."""
     text = load(DATA / "lstm_l2_c1024.txt")[-1][:, -b:]
     return *(rng.uniform(size=s) for s in ((2 * l, 4 * b), (3, b), (2 * l, b))), np.resize(text, (c, b))
 

@@ -10,7 +10,7 @@ import importlib
 import math
 import runpy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,15 @@ BACKENDS = ("c", "numpy")
 
 
 @pytest.fixture
-def problem(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+def problem(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Imports a module of the folder, under its own name and for the length of a test."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
+    names = [path.stem for path in FOLDER.glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
 
 
 def same(got: Any, want: Any, tolerance: float = 1e-11) -> None:
