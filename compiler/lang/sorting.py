@@ -10,6 +10,7 @@ from ..graph import sizes
 from ..graph.dtypes import BOOL, UINT8
 from ..graph.node import Node, type_text
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .explain import complain
 from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, reshaped, wrap
@@ -36,8 +37,7 @@ def picked(x: Array, at: Array, axis: int) -> Array:
 
 
 def _order(name: str, x: Array, axis: int, descending: bool) -> Array:
-    if not isinstance(descending, bool):
-        raise complain(GraphError, f"{name}: descending is True or False, got {descending!r}", x)
+    checks.flag("descending", descending, x)
     keys = ordered(x)
     return apply("argsort", ((mirrored(keys) if descending else keys).node,), axis, of=(x,))
 
