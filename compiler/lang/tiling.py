@@ -16,7 +16,7 @@ from . import checks
 from .array import Array
 from .explain import complain
 from .indexing import take
-from .lift import apply, as_array, as_numpy, axes_of, cast_node, common_dtype, one_axis, reshaped, wrap
+from .lift import apply, as_array, as_numpy, axes_of, cast_node, one_axis, reshaped, weak_kind, wrap
 from .shaping import concat, ravel
 
 MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -39,10 +39,10 @@ def pad(x: object, pad_width: Any, mode: str = "constant", constant_values: Any 
         value = as_array(constant_values)
         if value.shape != ():
             raise complain(ShapeError, "pad: constant_values must be a scalar", x, constant_values)
-        if common_dtype([x, value if isinstance(constant_values, Array) else constant_values]) != x.dtype:
+        if dtypes.is_float(value.dtype) and not dtypes.is_float(x.dtype):
             text = f"pad: constant_values of {value.dtype} do not fit {x.dtype}; use astype on either"
             raise complain(DTypeError, text, x, constant_values)
-        fill = cast_node(value if isinstance(constant_values, Array) else constant_values, x.dtype)
+        fill = cast_node(value if weak_kind(constant_values) is None else constant_values, x.dtype)
         low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
         return apply("pad", (x.node, fill), low, high, (0,) * x.ndim, of=(x, constant_values))
     for axis, (before, after) in enumerate(widths):
