@@ -30,12 +30,12 @@ class Misuse:
     of the message, the others anywhere."""
 
     name: str
-    call: Callable[[], Any]
+    call: Callable[..., Any]
     error: type[ad.AdjointError]
     fragments: tuple[str, ...]
 
 
-def misuse(name: str, call: Callable[[], Any], error: type[ad.AdjointError], *fragments: str) -> Misuse:
+def misuse(name: str, call: Callable[..., Any], error: type[ad.AdjointError], *fragments: str) -> Misuse:
     assert fragments, "an error has something to say"
     return Misuse(name, call, error, fragments)
 
@@ -47,11 +47,11 @@ def table(cases: list[Misuse]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=names)
 
 
-def check_raises(case: Misuse) -> tuple[str, str]:
+def check_raises(case: Misuse, *args: Any) -> tuple[str, str]:
     """Runs a misuse and checks its error; returns the message, and the user's innermost line in the case's file."""
     file = case.call.__code__.co_filename
     with pytest.raises(ad.AdjointError) as caught:
-        case.call()
+        case.call(*args)
     error, text = caught.value, str(caught.value)
     assert type(error) is case.error, text
     assert isinstance(error, ALSO[case.error])
