@@ -1,4 +1,4 @@
-"""Misuses of compiled functions, in C and in the interpreter: arguments, buffers, indices. No call changes a variable."""
+"""Misuses of compiled functions, in C and in the interpreter: arguments, buffers, indices. None changes a variable."""
 
 from __future__ import annotations
 
@@ -79,11 +79,15 @@ def read_only():
 
 
 ARGUMENTS = [
-    misuse("no-argument", lambda call: call.double(), SymbolicError, r"twofold takes 1 argument \(x\), got 0; missing: x"),
+    misuse(
+        "no-argument", lambda call: call.double(), SymbolicError, r"twofold takes 1 argument \(x\), got 0; missing: x"
+    ),
     misuse("two-arguments", lambda call: call.double(ONES, ONES), SymbolicError, r"twofold takes 1 argument .* got 2"),
     misuse("unknown-name", lambda call: call(y=ONES), SymbolicError, "step takes 6 arguments .* named 'y'"),
     misuse("twice", lambda call: call.double(ONES, x=ONES), SymbolicError, "twofold .* 'x' twice"),
-    misuse("shape", lambda call: call(x=ONES[:2]), ShapeError, r'step: argument 1 "x": .* float32\[3, 4\], got .*\[2, 4\]'),
+    misuse(
+        "shape", lambda call: call(x=ONES[:2]), ShapeError, r'step: argument 1 "x": .* float32\[3, 4\], got .*\[2, 4\]'
+    ),
     misuse("rank", lambda call: call(x=ONES[0]), ShapeError, r'step: argument 1 "x": .* got float32\[4\]'),
     misuse("scalar", lambda call: call(x=1.0), ShapeError, r'step: argument 1 "x": .* float32\[3, 4\], got'),
     misuse("wider-float", lambda call: call(x=ONES.astype("d")), DTypeError, "float64.*lose.* x.astype\\('float32'\\)"),
@@ -99,8 +103,15 @@ ARGUMENTS = [
     misuse("unsigned", lambda call: call(pick=np.zeros(3, np.uint64)), DTypeError, '"pick": .* got uint64'),
     misuse("too-large", lambda call: call(small=300), DTypeError, '"small": .* 300 does not fit into uint8'),
     misuse("negative", lambda call: call(small=-1), DTypeError, '"small": .* -1 does not fit into uint8'),
-    misuse("fixed-extent", lambda call: call(rows=np.ones((5, 3), "f")), ShapeError, r'"rows": .* float32\[k, 4\], got'),
-    misuse("extents-differ", lambda call: call(more=np.ones(4, "f")), ShapeError, r'"more": .* 5, not 4, .* k is 5 by .*rows'),
+    misuse(
+        "fixed-extent", lambda call: call(rows=np.ones((5, 3), "f")), ShapeError, r'"rows": .* float32\[k, 4\], got'
+    ),
+    misuse(
+        "extents-differ",
+        lambda call: call(more=np.ones(4, "f")),
+        ShapeError,
+        r'"more": .* 5, not 4, .* k is 5 by .*rows',
+    ),
     misuse(
         "extent-below",
         lambda call: call(rows=np.ones((1, 4), "f"), more=np.ones(1, "f")),
@@ -119,8 +130,12 @@ BUFFERS = [
     misuse("out-number", lambda call: call(out=5), SymbolicError, "step: out must be a dict with the keys 'taken'"),
     misuse("out-list", lambda call: call(out=[ONES]), SymbolicError, "step: out must be a dict .* got list of 1"),
     misuse("out-keys", lambda call: call(out={"taken": ONES}), SymbolicError, "step: out .* got a dict .* 'taken'"),
-    misuse("out-shape", lambda call: call(out=buffers(sums=np.empty(4, "f"))), ShapeError, r"out\[2\]: .* float32\[5\]"),
-    misuse("out-dtype", lambda call: call(out=buffers(loss=np.empty(()))), DTypeError, r"out\[1\]: .* float32\[\], got f"),
+    misuse(
+        "out-shape", lambda call: call(out=buffers(sums=np.empty(4, "f"))), ShapeError, r"out\[2\]: .* float32\[5\]"
+    ),
+    misuse(
+        "out-dtype", lambda call: call(out=buffers(loss=np.empty(()))), DTypeError, r"out\[1\]: .* float32\[\], got f"
+    ),
     misuse("out-layout", lambda call: call(out=buffers(taken=ONES.T.copy().T)), SymbolicError, "not C-contiguous"),
     misuse("out-read-only", lambda call: call(out=buffers(taken=read_only())), SymbolicError, "one that is read-only"),
     misuse("out-no-array", lambda call: call.double(ONES, out=5), SymbolicError, "twofold: out .* array .* got int"),
@@ -133,7 +148,9 @@ BUFFERS = [
     misuse("bind-missing", lambda call: call.f.bind(), SymbolicError, "step takes 6 arguments .* missing: x, rows"),
     misuse("bind-shape", lambda call: call.bind(x=ONES[:2]), ShapeError, r'"x": expected float32\[3, 4\]'),
     misuse("bind-layout", lambda call: call.bind(x=ONES.T.copy().T), ShapeError, '"x": bind reads .* C-contiguous'),
-    misuse("bind-dtype", lambda call: call.bind(labels=np.zeros(3, np.uint8)), DTypeError, '"labels": bind .* int32, got'),
+    misuse(
+        "bind-dtype", lambda call: call.bind(labels=np.zeros(3, np.uint8)), DTypeError, '"labels": bind .* int32, got'
+    ),
     misuse("bind-variable", lambda call: call.bind(x=w.value), SymbolicError, '"x": bind .* memory of a variable'),
 ]
 

@@ -25,7 +25,9 @@ ones = np.ones((3, 4), np.float32)
 COMPILE = [
     misuse("input-twice", lambda: ad.compile([x, x], x), GraphError, 'function: input "x" is listed twice'),
     misuse("input-missing", lambda: ad.compile([x], x + v), GraphError, 'function: input "v" is needed but', V),
-    misuse("input-names-clash", lambda: ad.compile([x, other_x], x), GraphError, 'function: the name "x" is taken', X[4:]),
+    misuse(
+        "input-names-clash", lambda: ad.compile([x, other_x], x), GraphError, 'function: the name "x" is taken', X[4:]
+    ),
     misuse("input-variable", lambda: ad.compile([w], w), GraphError, 'argument 1 of `inputs` .* got variable "w"', W),
     misuse("input-string", lambda: ad.compile(["x"], x), GraphError, "argument 1 of `inputs` .* got 'x'"),
     misuse("input-result", lambda: ad.compile([v, x * 2], x), GraphError, "argument 2 of `inputs` .* got multiply"),
@@ -56,7 +58,9 @@ COMPILE = [
     ),
     misuse("backend", lambda: ad.compile([x], x, backend="gpu"), CompileError, "compile: backend .* got 'gpu'"),
     misuse("options", lambda: ad.compile([x], x, options="fast"), GraphError, "compile: options must be .* got 'fast'"),
-    misuse("state-updates", lambda: ad.compile([x], x, state_updates="a"), GraphError, "compile: state_updates is True"),
+    misuse(
+        "state-updates", lambda: ad.compile([x], x, state_updates="a"), GraphError, "compile: state_updates is True"
+    ),
     misuse("dim-of-c", lambda: ad.compile([], ad.zeros("int")), ShapeError, "dimension cannot be called 'int'"),
     misuse("dim-twice", lambda: ad.compile([n, longer], n), ShapeError, "two dimensions .* are called 'batch'"),
     misuse("dim-unbound", lambda: ad.compile([x], ad.zeros("q")), GraphError, 'dimension "q" is not bound'),
@@ -87,13 +91,17 @@ def nowhere(a):
 FUNCTION = [
     misuse("function-number", lambda: ad.function(5), SymbolicError, "function: what is traced .* got 5"),
     misuse("function-static", lambda: ad.function(lambda a: a, static=["b"]), SymbolicError, "no parameter 'b'"),
-    misuse("function-static-number", lambda: ad.function(lambda a: a, static=5), SymbolicError, "static must be a list"),
+    misuse(
+        "function-static-number", lambda: ad.function(lambda a: a, static=5), SymbolicError, "static must be a list"
+    ),
     misuse("function-missing", lambda: product(ones), SymbolicError, "product: missing a required argument: 'b'"),
     misuse("function-too-many", lambda: product(ones, ones, ones), SymbolicError, "product: too many positional"),
     misuse("function-name", lambda: product(ones, c=ones), SymbolicError, "product: missing .* 'b'"),
     misuse("function-object", lambda: product(ones, object()), DTypeError, "product: <object .* is no array"),
     misuse("function-complex", lambda: product(ones, ones * 1j), DTypeError, "product: .* complex64"),
-    misuse("function-unhashable", lambda: raised(ones, [2]), SymbolicError, "raised: static arguments", r"power = \[2\]"),
+    misuse(
+        "function-unhashable", lambda: raised(ones, [2]), SymbolicError, "raised: static arguments", r"power = \[2\]"
+    ),
     misuse("function-backend", lambda: nowhere(ones), CompileError, "nowhere: backend must be .* got 'gpu'"),
 ]
 
@@ -116,7 +124,9 @@ def compiled():
 
 
 REPORTS = [
-    misuse("dump-stage", lambda _: compiled().dump("nonsense"), GraphError, "dump: .* 'nonsense'; the stages are graph"),
+    misuse(
+        "dump-stage", lambda _: compiled().dump("nonsense"), GraphError, "dump: .* 'nonsense'; the stages are graph"
+    ),
     misuse("export-number", lambda _: compiled().export(5), GraphError, "export: the folder must be a path, got 5"),
     misuse("export-target", lambda path: compiled().export(path, target="mmx"), CompileError, "no target 'mmx'"),
     misuse("profile", lambda _: compiled().profile(), ExecutionError, "twofold: nothing was counted"),
@@ -126,7 +136,9 @@ REPORTS = [
     misuse("save-variable", lambda path: ad.save(path / "f", w), SymbolicError, "save: a list of variables"),
     misuse("save-number", lambda path: ad.save(path / "f", 5), SymbolicError, "save: a list of variables .* got 5"),
     misuse("save-string", lambda path: ad.save(path / "f", ["a"]), SymbolicError, "save: only variables .* 'a'"),
-    misuse("save-input", lambda path: ad.save(path / "f", [x]), SymbolicError, 'only variables have a value; input "x"'),
+    misuse(
+        "save-input", lambda path: ad.save(path / "f", [x]), SymbolicError, 'only variables have a value; input "x"'
+    ),
     misuse("save-twice", lambda path: ad.save(path / "f", [w, w]), GraphError, "save: the name 'w' is taken twice"),
     misuse("save-key", lambda path: ad.save(path / "f", {5: ones}), GraphError, "save: every variable needs a name"),
     misuse("save-objects", lambda path: ad.save(path / "f", {"a": object()}), DTypeError, "save: 'a' has dtype object"),

@@ -18,7 +18,7 @@ steps = ad.input("steps", (7, 3, 4))
 w = ad.variable(np.ones((4, 2), np.float32), name="w")
 total = x.sum()
 X, V, Y = r'x = input "x" +float32\[3, 4\]', 'v = input "v"', 'y = input "y"'
-D, S, I = 'd = input "d" +float64', r's = input "s" +float32\[\]', 'i = input "i" +int64'  # noqa: E741
+D, S, I = 'd = input "d" +float64', r's = input "s" +float32\[\]', 'i = input "i" +int64'
 
 
 def leaked(loop):
@@ -59,7 +59,9 @@ DERIVATIVES = [
     misuse("grad-in-list", lambda: ad.grad(total, [x, i]), GradientError, "grad: .* got int64", I),
     misuse("grad-strict", lambda: ad.grad(total, w, strict=True), GradientError, 'grad: .* not depend on variable "w"'),
     misuse("grad-of-number", lambda: ad.grad(3.0, x), GradientError, "grad: what is differentiated .* got float"),
-    misuse("cotangent-shape", lambda: ad.grad(x, x, v), GradientError, r"grad: .* float32\[4\] for float32\[3, 4\]", X, V),
+    misuse(
+        "cotangent-shape", lambda: ad.grad(x, x, v), GradientError, r"grad: .* float32\[4\] for float32\[3, 4\]", X, V
+    ),
     misuse("cotangent-dtype", lambda: ad.grad(x, x, d), GradientError, "grad: .* float64 does not fit float32", X, D),
     misuse("cotangent-string", lambda: ad.grad(x, x, "a"), DTypeError, "grad: 'a' is no array"),
     misuse("argument-number", lambda: ad.grad(lambda a: a.sum(), 3)(x), GradientError, "grad: .* argument number 3"),
@@ -84,10 +86,16 @@ DERIVATIVES = [
 ]
 
 BATCHING = [
-    misuse("vmap-scalar", lambda: ad.vmap(lambda a: a)(s), ShapeError, r"vmap: argument 0, float32\[\], has no axis 0", S),
+    misuse(
+        "vmap-scalar", lambda: ad.vmap(lambda a: a)(s), ShapeError, r"vmap: argument 0, float32\[\], has no axis 0", S
+    ),
     misuse("vmap-axis", lambda: ad.vmap(lambda a: a, in_axes="a")(x), ShapeError, "vmap: .* has no axis a", X),
-    misuse("vmap-axes", lambda: ad.vmap(lambda a: a, in_axes=(0, 0))(x), ShapeError, "vmap: in_axes has 2 entries for 1"),
-    misuse("vmap-extents", lambda: ad.vmap(lambda a, b: a)(x, y), ShapeError, "vmap: 3 examples and 4 in argument 1", Y),
+    misuse(
+        "vmap-axes", lambda: ad.vmap(lambda a: a, in_axes=(0, 0))(x), ShapeError, "vmap: in_axes has 2 entries for 1"
+    ),
+    misuse(
+        "vmap-extents", lambda: ad.vmap(lambda a, b: a)(x, y), ShapeError, "vmap: 3 examples and 4 in argument 1", Y
+    ),
     misuse("vmap-out", lambda: ad.vmap(lambda a: a, out_axes=5)(x), ShapeError, "vmap: .* has no axis 5"),
     misuse("vmap-out-string", lambda: ad.vmap(abs, out_axes="a"), ShapeError, "vmap: out_axes must be an int, got 'a'"),
     misuse("vmap-no-function", lambda: ad.vmap(5), SymbolicError, "vmap: fn must be a function, got 5"),
@@ -99,16 +107,28 @@ BATCHING = [
 LOOPS = [
     misuse("cond-float", lambda: ad.cond(s, lambda: 1, lambda: 2), DTypeError, "cond: .* bool, got float32", S),
     misuse("cond-array", lambda: ad.cond(x > 0, lambda: 1, lambda: 2), ShapeError, r"cond: .* 0-d, got bool\[3, 4\]"),
-    misuse("cond-shapes", lambda: ad.cond(s > 0, lambda: x, lambda: y), ShapeError, "cond: result 0 is .* if true", X, Y),
+    misuse(
+        "cond-shapes", lambda: ad.cond(s > 0, lambda: x, lambda: y), ShapeError, "cond: result 0 is .* if true", X, Y
+    ),
     misuse("cond-dtypes", lambda: ad.cond(s > 0, lambda: x, lambda: d), DTypeError, "cond: .* float64.* if false", D),
-    misuse("cond-trees", lambda: ad.cond(s > 0, lambda: (x, x), lambda: x), GraphError, "cond: .* different structures"),
+    misuse(
+        "cond-trees", lambda: ad.cond(s > 0, lambda: (x, x), lambda: x), GraphError, "cond: .* different structures"
+    ),
     misuse("cond-no-function", lambda: ad.cond(s > 0, 1, 2), SymbolicError, "cond must be a function, got 1"),
     misuse("cond-operands", lambda: ad.cond(s > 0, lambda a: a, lambda: x, x), SymbolicError, "1 argument: too many"),
     misuse("cond-none", lambda: ad.cond(s > 0, lambda: None, lambda: None), DTypeError, "cond: None is no array"),
-    misuse("while-no-bool", lambda: ad.while_loop(lambda c: c, lambda c: c, s), DTypeError, "while_loop: .* got float32"),
-    misuse("while-array", lambda: ad.while_loop(lambda c: c < 3, lambda c: c, x), ShapeError, r"bool\[3, 4\]; take ad.any"),
-    misuse("while-shape", lambda: ad.while_loop(lambda c: c[0, 0] < 3, lambda c: c[0], x), ShapeError, "carry 0 .* out", X),
-    misuse("while-dtype", lambda: ad.while_loop(lambda c: c < 3, lambda c: c + 0.5, i[0]), DTypeError, "int64 .* float32"),
+    misuse(
+        "while-no-bool", lambda: ad.while_loop(lambda c: c, lambda c: c, s), DTypeError, "while_loop: .* got float32"
+    ),
+    misuse(
+        "while-array", lambda: ad.while_loop(lambda c: c < 3, lambda c: c, x), ShapeError, r"bool\[3, 4\]; take ad.any"
+    ),
+    misuse(
+        "while-shape", lambda: ad.while_loop(lambda c: c[0, 0] < 3, lambda c: c[0], x), ShapeError, "carry 0 .* out", X
+    ),
+    misuse(
+        "while-dtype", lambda: ad.while_loop(lambda c: c < 3, lambda c: c + 0.5, i[0]), DTypeError, "int64 .* float32"
+    ),
     misuse("while-tree", lambda: ad.while_loop(lambda c: c < 3, lambda c: (c, c), s), GraphError, "structured diff"),
     misuse("while-limit", lambda: ad.while_loop(abs, abs, s, 1.5), ShapeError, "while_loop: max_iterations .* got 1.5"),
     misuse("while-arguments", lambda: ad.while_loop(lambda: True, abs, s), SymbolicError, "while_loop .* 1 argument"),
@@ -116,14 +136,20 @@ LOOPS = [
     misuse("fori-fraction", lambda: ad.fori_loop(1.5, lambda k, c: c, s), DTypeError, "fori_loop: n .* got float32"),
     misuse("fori-arguments", lambda: ad.fori_loop(3, lambda k: k, s), SymbolicError, "fori_loop: body .* 2 arguments"),
     misuse("fori-shape", lambda: ad.fori_loop(3, lambda k, c: x, s), ShapeError, "carry 0 goes in as", S),
-    misuse("scan-no-pair", lambda: ad.scan(lambda c, e: c, s, x), GraphError, "scan: the body must return a pair", "param"),
+    misuse(
+        "scan-no-pair", lambda: ad.scan(lambda c, e: c, s, x), GraphError, "scan: the body must return a pair", "param"
+    ),
     misuse("scan-no-length", lambda: ad.scan(lambda c, e: (c, e), s), ShapeError, "scan: give xs to scan over"),
     misuse("scan-scalar", lambda: ad.scan(lambda c, e: (c, e), s, s), ShapeError, "scan: .* at least one axis", S),
-    misuse("scan-lengths", lambda: ad.scan(lambda c, e: (c, e), s, (x, y)), ShapeError, "scan: lengths .* 3 and 4", X, Y),
+    misuse(
+        "scan-lengths", lambda: ad.scan(lambda c, e: (c, e), s, (x, y)), ShapeError, "scan: lengths .* 3 and 4", X, Y
+    ),
     misuse("scan-length", lambda: ad.scan(lambda c, e: (c, e), s, length=1.5), ShapeError, "scan: extent 1.5"),
     misuse("scan-carry", lambda: ad.scan(lambda c, e: (e, c), s, x), ShapeError, r"scan: carry 0 .* float32\[4\]", S),
     misuse("scan-flag", lambda: ad.scan(lambda c, e: (c, e), s, x, reverse="a"), GraphError, "scan: reverse is True"),
-    misuse("scan-if", lambda: ad.scan(lambda c, e: (c if c > 0 else e, e), s, v), SymbolicError, r"truth value .* bool"),
+    misuse(
+        "scan-if", lambda: ad.scan(lambda c, e: (c if c > 0 else e, e), s, v), SymbolicError, r"truth value .* bool"
+    ),
     misuse("scan-function", lambda: ad.scan(5, s, x), SymbolicError, "scan over .* must be a function, got 5"),
     misuse(
         "scan-state",
@@ -135,8 +161,12 @@ LOOPS = [
     misuse("leak-scan-grad", lambda: ad.grad(out_of_scan(), s), GraphError, "body of scan over <lambda> leaked"),
     misuse("leak-cond", lambda: out_of_cond() * 2, GraphError, "inside the body of cond leaked"),
     misuse("leak-while", lambda: out_of_while() + x, GraphError, "inside the body of while_loop over <lambda> leaked"),
-    misuse("leak-into-scan", lambda: ad.scan(lambda c, e: (c + out_of_scan(), e), s, v), GraphError, "scan over .* leaked"),
-    misuse("leak-scan-compiled", lambda: ad.compile([s, v], out_of_scan()), GraphError, "of the loop made at .*test_deriv"),
+    misuse(
+        "leak-into-scan", lambda: ad.scan(lambda c, e: (c + out_of_scan(), e), s, v), GraphError, "scan over .* leaked"
+    ),
+    misuse(
+        "leak-scan-compiled", lambda: ad.compile([s, v], out_of_scan()), GraphError, "of the loop made at .*test_deriv"
+    ),
     misuse("leak-vmap", lambda: ad.compile(x, out_of_vmap() * 2), GraphError, "example of argument 0.* is needed"),
 ]
 

@@ -41,7 +41,9 @@ LAYERS = [
     misuse("linear-string", lambda: nn.Linear(4, 4)("a"), DTypeError, "Linear: 'a' is no array"),
     misuse("linear-arguments", lambda: nn.Linear(4, 4)(x, x), ad.SymbolicError, "Linear: forward .* 2 arguments"),
     misuse("linear-no-argument", lambda: nn.Linear(4, 4)(), ad.SymbolicError, "Linear: forward .* missing .* 'x'"),
-    misuse("linear-bias", lambda: nn.linear(x, x, w), ShapeError, r"linear: bias must be \[out\]: float32\[4, 2\]", X, W),
+    misuse(
+        "linear-bias", lambda: nn.linear(x, x, w), ShapeError, r"linear: bias must be \[out\]: float32\[4, 2\]", X, W
+    ),
     misuse("embedding-negative", lambda: nn.Embedding(-1, 3), ShapeError, "Embedding: n must be .* got -1"),
     misuse("embedding-floats", lambda: nn.Embedding(5, 3)(x), DTypeError, "take: an index must be an integer", X),
     misuse("embedding-range", lambda: nn.Embedding(5, 3)(np.array([7])), ShapeError, "take: index 7 .* extent 5"),
@@ -61,13 +63,19 @@ LAYERS = [
     misuse("batch-norm-channels", lambda: nn.BatchNorm(5)(x), ShapeError, r"batch_norm: .* float32\[5\]", X),
     misuse("batch-norm-rank", lambda: nn.BatchNorm2d(3)(x), ShapeError, r"BatchNorm2d: x must have 4 axes: float32", X),
     misuse("batch-norm-no-statistics", lambda: nn.batch_norm(x), GraphError, "batch_norm: without running stat", X),
-    misuse("batch-norm-no-variable", lambda: nn.batch_norm(x, v, v, training=True), GraphError, "must be a variable", V),
+    misuse(
+        "batch-norm-no-variable", lambda: nn.batch_norm(x, v, v, training=True), GraphError, "must be a variable", V
+    ),
     misuse("lstm-size", lambda: nn.LSTM(3, -1), ShapeError, "LSTM: hidden_size must be .* got -1"),
     misuse("lstm-rank", lambda: nn.LSTM(5, 3)(x), ShapeError, r"LSTM: x must have three axes: float32\[3, 4\]", X),
     misuse("lstm-state", lambda: nn.LSTM(4, 3)(steps, x), ShapeError, r"LSTM: the state is a pair \(h, c\)", X),
-    misuse("lstm-state-shape", lambda: nn.LSTM(4, 3)(steps, (x, x)), ShapeError, r"LSTM: h of the state .* \[batch, 3\]"),
+    misuse(
+        "lstm-state-shape", lambda: nn.LSTM(4, 3)(steps, (x, x)), ShapeError, r"LSTM: h of the state .* \[batch, 3\]"
+    ),
     misuse("heads", lambda: nn.MultiHeadAttention(5, 2), ShapeError, "MultiHeadAttention: embed_dim 5 .* 2 heads"),
-    misuse("heads-width", lambda: nn.MultiHeadAttention(6, 2)(x), ShapeError, r"MultiHeadAttention: .* n, 6\] .* got", X),
+    misuse(
+        "heads-width", lambda: nn.MultiHeadAttention(6, 2)(x), ShapeError, r"MultiHeadAttention: .* n, 6\] .* got", X
+    ),
     misuse(
         "attention-width",
         lambda: nn.scaled_dot_product_attention(x, w, w),
@@ -76,12 +84,16 @@ LAYERS = [
         X,
         W,
     ),
-    misuse("sequential-no-function", lambda: nn.Sequential(5)(x), ad.SymbolicError, "Sequential: layer 0 must be a fun"),
+    misuse(
+        "sequential-no-function", lambda: nn.Sequential(5)(x), ad.SymbolicError, "Sequential: layer 0 must be a fun"
+    ),
     misuse("module-dict-name", lambda: nn.ModuleDict({5: nn.ReLU()}), GraphError, "ModuleDict: a name .* got 5"),
     misuse("module-dict-value", lambda: nn.ModuleDict({"a": 3}), GraphError, "ModuleDict: 'a' must be a module"),
     misuse("module-no-forward", lambda: nn.ModuleList([])(x), GraphError, r"ModuleList defines no forward\(\)"),
     misuse("flatten-axes", lambda: nn.Flatten(3, 1)(image), ShapeError, r"Flatten: axes 3 to 1 .* 8, 8\]", IMAGE),
-    misuse("conv-layer-groups", lambda: nn.Conv2d(3, 4, 3, groups=2), ShapeError, "Conv2d: 3 and 4 channels .* 2 groups"),
+    misuse(
+        "conv-layer-groups", lambda: nn.Conv2d(3, 4, 3, groups=2), ShapeError, "Conv2d: 3 and 4 channels .* 2 groups"
+    ),
     misuse("conv-layer-kernel", lambda: nn.Conv2d(3, 4, "a"), ShapeError, "Conv2d: kernel_size must be .* got 'a'"),
     misuse("conv-layer-rank", lambda: nn.Conv2d(3, 4, 3)(x), ShapeError, r"conv2d: x must be \[N, C, H, W\]", X),
     misuse("summary", lambda: nn.summary(3), GraphError, "summary: the model must be a module", "3"),
@@ -107,10 +119,14 @@ LOSSES = [
     misuse("entropy-float-labels", lambda: nn.cross_entropy(x, v), DTypeError, "cross_entropy: labels must be integer"),
     misuse("entropy-int-logits", lambda: nn.cross_entropy(i, i), DTypeError, "cross_entropy: logits must be floating"),
     misuse("entropy-weight", lambda: nn.cross_entropy(x, i, weight=s), ShapeError, "cross_entropy: weight must have"),
-    misuse("entropy-smoothing", lambda: nn.cross_entropy(x, i, label_smoothing=2), GraphError, "label_smoothing .* 2", X),
+    misuse(
+        "entropy-smoothing", lambda: nn.cross_entropy(x, i, label_smoothing=2), GraphError, "label_smoothing .* 2", X
+    ),
     misuse("entropy-ignore", lambda: nn.cross_entropy(x, i, ignore_index=1.5), ShapeError, "ignore_index .* 1.5", X),
     misuse("nll-axis", lambda: nn.nll_loss(x, i, axis=3), ShapeError, "nll_loss: axis 3 is out of range", X),
-    misuse("bce-weight", lambda: nn.binary_cross_entropy(x, x, weight=w), ShapeError, "binary_cross_entropy: a weight", W),
+    misuse(
+        "bce-weight", lambda: nn.binary_cross_entropy(x, x, weight=w), ShapeError, "binary_cross_entropy: a weight", W
+    ),
     misuse("kl-shapes", lambda: nn.kl_div(x, v), ShapeError, "kl_div: shapes differ", X, V),
 ]
 
@@ -130,26 +146,40 @@ OPTIMISERS = [
     misuse("decay", lambda: optim.AdamW(weight_decay=None), GraphError, "AdamW: weight_decay must be .* got None"),
     misuse("no-rate", lambda: optim.Optimizer(), GraphError, 'optimizer: .* option "lr"'),
     misuse("no-step", lambda: Stepless(lr=0.1).minimize(loss), GraphError, r"Stepless defines no step\(\)"),
-    misuse("loss-no-scalar", lambda: optim.SGD(0.1).minimize(w), GradientError, r"grad: float32\[4, 2\] is not a sc", W),
+    misuse(
+        "loss-no-scalar", lambda: optim.SGD(0.1).minimize(w), GradientError, r"grad: float32\[4, 2\] is not a sc", W
+    ),
     misuse("loss-number", lambda: optim.SGD(0.1).minimize(3.0), GradientError, "minimize: a loss .* got float"),
     misuse("loss-no-variable", lambda: optim.SGD(0.1).minimize(x.sum()), GradientError, "sgd: the loss reaches no"),
     misuse("update-input", lambda: optim.SGD(0.1).minimize(loss, [x]), GradientError, 'sgd: only .* input "x"', X),
-    misuse("update-twice", lambda: optim.SGD(0.1).minimize(loss, [w, w]), GradientError, 'sgd: variable "w" is listed', W),
+    misuse(
+        "update-twice", lambda: optim.SGD(0.1).minimize(loss, [w, w]), GradientError, 'sgd: variable "w" is listed', W
+    ),
     misuse("update-ints", lambda: optim.SGD(0.1).minimize(loss, [whole]), GradientError, "grad: .* got int64", "whole"),
-    misuse("variables-no-list", lambda: optim.SGD(0.1).minimize(loss, w), GradientError, "variables must be a list", W[4:]),
-    misuse("group-option", lambda: optim.SGD(0.1).minimize(loss, [{"params": w, "b": 3}]), GraphError, "no option .* 'b'"),
-    misuse("group-params", lambda: optim.SGD(0.1).minimize(loss, [{"lr": 3}]), GraphError, 'sgd: .* dict with "params"'),
+    misuse(
+        "variables-no-list", lambda: optim.SGD(0.1).minimize(loss, w), GradientError, "variables must be a list", W[4:]
+    ),
+    misuse(
+        "group-option", lambda: optim.SGD(0.1).minimize(loss, [{"params": w, "b": 3}]), GraphError, "no option .* 'b'"
+    ),
+    misuse(
+        "group-params", lambda: optim.SGD(0.1).minimize(loss, [{"lr": 3}]), GraphError, 'sgd: .* dict with "params"'
+    ),
     misuse("group-rate", lambda: optim.SGD(0.1).minimize(loss, [{"params": w, "lr": "a"}]), DTypeError, "rate .* 'a'"),
     misuse("clip-norm", lambda: optim.SGD(0.1).minimize(loss, clip_norm=-1), GraphError, "max_norm .* got -1"),
     misuse("clip-value", lambda: optim.clip_by_value([x], 0), GraphError, "clip_by_value: .* positive .* got 0"),
     misuse("schedule-result", lambda: optim.SGD(lambda t: x).minimize(loss), ShapeError, "learning rate is .* 0-d", X),
-    misuse("schedule-call", lambda: optim.SGD(rate_without_step).minimize(loss), ad.SymbolicError, "schedule .* 1 argument"),
+    misuse(
+        "schedule-call", lambda: optim.SGD(rate_without_step).minimize(loss), ad.SymbolicError, "schedule .* 1 argument"
+    ),
     misuse("apply-input", lambda: optim.SGD(0.1).apply({x: x}), GradientError, 'sgd: only variables .* input "x"', X),
     misuse("apply-shape", lambda: optim.SGD(0.1).apply({w: x}), ShapeError, r'sgd: .* "w" .* got \[3, 4\]', W, X),
     misuse("apply-list", lambda: optim.SGD(0.1).apply([w]), GradientError, "sgd: gradients come as a dict"),
     misuse("linear-start", lambda: optim.linear("a", 0, 3), GraphError, "linear: start is a number, got 'a'"),
     misuse("linear-steps", lambda: optim.linear(0, 1, 0), GraphError, "linear: steps is an int .* got 0"),
-    misuse("cosine-warmup", lambda: optim.cosine(1, 10, warmup=20), GraphError, "cosine: steps is an int of at least 21"),
+    misuse(
+        "cosine-warmup", lambda: optim.cosine(1, 10, warmup=20), GraphError, "cosine: steps is an int of at least 21"
+    ),
     misuse("piecewise-count", lambda: optim.piecewise([1, 2], [1.0]), GraphError, "piecewise: 2 boundaries"),
     misuse("piecewise-order", lambda: optim.piecewise([2, 1], [1.0, 2.0, 3.0]), GraphError, "piecewise: boundary 1"),
     misuse("piecewise-numbers", lambda: optim.piecewise(1, 2), ShapeError, "piecewise: values must be a list"),

@@ -35,13 +35,17 @@ REDUCTIONS = [
     misuse("sum-second-axis-as-flag", lambda: ad.sum(x, 0, 1), GraphError, "sum: keepdims is True or False, got 1", X),
     misuse("sum-dtype", lambda: ad.sum(x, dtype="real"), DTypeError, "sum: 'real' is not a data type"),
     misuse("sum-bool", lambda: ad.sum(x, dtype=bool), DTypeError, "sum: not defined in bool", X),
-    misuse("max-of-nothing", lambda: ad.max(e), ShapeError, r"max: axis 0 of float32\[0, 3\] may be empty", 'input "e"'),
+    misuse(
+        "max-of-nothing", lambda: ad.max(e), ShapeError, r"max: axis 0 of float32\[0, 3\] may be empty", 'input "e"'
+    ),
     misuse("argmin-of-nothing", lambda: ad.argmin(e, 0), ShapeError, r"argmin: axis 0 of float32\[0, 3\]", 'input "e"'),
     misuse("argmax-axis", lambda: ad.argmax(x, axis=(0, 5)), ShapeError, "argmax: axis 5 is out of range", X),
     misuse("any-axis", lambda: ad.any(x, axis=3), ShapeError, "any: axis 3 is out of range", X),
     misuse("all-axis", lambda: ad.all(mask, axis=3), ShapeError, "all: axis 3 is out of range", "mask = "),
     misuse("count-axis", lambda: ad.count_nonzero(x, axis=3), ShapeError, "count_nonzero: axis 3", X),
-    misuse("var-correction", lambda: ad.var(x, correction="a"), GraphError, "var: correction must be a number, got 'a'"),
+    misuse(
+        "var-correction", lambda: ad.var(x, correction="a"), GraphError, "var: correction must be a number, got 'a'"
+    ),
     misuse("std-axis", lambda: ad.std(x, axis=4), ShapeError, "std: axis 4 is out of range", X),
     misuse("norm-order", lambda: ad.vector_norm(x, ord="fro"), GraphError, "vector_norm: ord is a number", X),
     misuse("logsumexp-axis", lambda: ad.logsumexp(x, axis=4), ShapeError, "logsumexp: axis 4 is out of range", X),
@@ -71,7 +75,9 @@ SHAPES = [
     misuse("expand-dims-range", lambda: ad.expand_dims(x, 4), ShapeError, "expand_dims: axis 4 .* rank 3", X),
     misuse("expand-dims-fraction", lambda: ad.expand_dims(x, 1.5), ShapeError, "expand_dims: axis 1.5", X),
     misuse("squeeze-wide", lambda: ad.squeeze(x, 0), ShapeError, r"squeeze: axis 0 of float32\[3, 4\]", X),
-    misuse("concat-shapes", lambda: ad.concat([x, y]), ShapeError, r"concat: .* float32\[3, 4\] and float32\[4, 2\]", X, Y),
+    misuse(
+        "concat-shapes", lambda: ad.concat([x, y]), ShapeError, r"concat: .* float32\[3, 4\] and float32\[4, 2\]", X, Y
+    ),
     misuse("concat-nothing", lambda: ad.concat([]), ShapeError, "concat: at least one array"),
     misuse("concat-no-list", lambda: ad.concat(x), ShapeError, "concat: arrays must be a list", X[4:]),
     misuse("stack-shapes", lambda: ad.stack([x, y]), ShapeError, "stack: shapes differ", X, Y),
@@ -82,7 +88,9 @@ SHAPES = [
     misuse("unstack-run-time", lambda: ad.unstack(n), ShapeError, "unstack: axis 0 .* batch; use ad.scan", Nn),
     misuse("pad-negative", lambda: ad.pad(x, -1), ShapeError, "pad: widths must not be negative", X),
     misuse("pad-pairs", lambda: ad.pad(x, ((1, 1), 1)), ShapeError, "pad: .* pair for each of 2 axes", X),
-    misuse("pad-fraction", lambda: ad.pad(x, ((1, 1.5), (1, 1))), ShapeError, "pad: a width must be an int, got 1.5", X),
+    misuse(
+        "pad-fraction", lambda: ad.pad(x, ((1, 1.5), (1, 1))), ShapeError, "pad: a width must be an int, got 1.5", X
+    ),
     misuse("pad-mode", lambda: ad.pad(x, 1, mode="mirror"), ShapeError, "pad: mode must be one of .* 'mirror'", X),
     misuse("pad-value-shape", lambda: ad.pad(x, 1, constant_values=v), ShapeError, "pad: constant_values .* scalar", V),
     misuse("pad-value-dtype", lambda: ad.pad(i, 1, constant_values=1.5), DTypeError, "pad: constant_values of float32"),
@@ -121,7 +129,7 @@ INDICES = [
     misuse("index-list-range", lambda: x[[0, 7]], ShapeError, "index 7 is out of range for axis 0 of extent 3", X),
     misuse("index-float-array", lambda: x[x], DTypeError, "an index must be an integer, got float32", X),
     misuse("index-apart", lambda: x[[0, 1], [0, 1, 2]], ShapeError, r"indexing: .* int64\[2\] and int64\[3\]"),
-    misuse("index-run-time", lambda: n[5], ShapeError, 'index 5 .* batch.* declare ad.Dim', Nn),
+    misuse("index-run-time", lambda: n[5], ShapeError, "index 5 .* batch.* declare ad.Dim", Nn),
     misuse("slice-no-step", lambda: x[::0], ShapeError, "step must be an int other than 0, got 0", X),
     misuse("slice-fraction", lambda: x[1.5:2], SymbolicError, "slice's bounds are ints or extents, got 1.5", X),
     misuse("slice-data", lambda: x[i[0] :], SymbolicError, "slice whose bound is data", X),
@@ -134,9 +142,13 @@ INDICES = [
     misuse("take-range", lambda: ad.take(x, [0, 9]), ShapeError, "take: index 9 .* axis 0 of extent 3", X),
     misuse("take-floats", lambda: ad.take(x, x), DTypeError, "take: an index must be an integer, got float32", X),
     misuse("take-axis", lambda: ad.take(x, i, axis=3), ShapeError, "take: axis 3 is out of range", X),
-    misuse("take-along-rank", lambda: ad.take_along_axis(x, i), ShapeError, "take_along_axis: indices of rank 1", X, "i = "),
+    misuse(
+        "take-along-rank", lambda: ad.take_along_axis(x, i), ShapeError, "take_along_axis: indices of rank 1", X, "i = "
+    ),
     misuse("segments-negative", lambda: ad.segment_sum(x, i, -1), ShapeError, "segment_sum: extent -1"),
-    misuse("segments-range", lambda: ad.segment_sum(x, [0, 1, 7], 3), ShapeError, "segment_sum: index 7 .* extent 3", X),
+    misuse(
+        "segments-range", lambda: ad.segment_sum(x, [0, 1, 7], 3), ShapeError, "segment_sum: index 7 .* extent 3", X
+    ),
     misuse("segments-shape", lambda: ad.segment_max(x, [0, 1], 3), ShapeError, r"segment_max: .* int64\[2\]", X),
     misuse("sort-axis", lambda: ad.sort(x, axis=4), ShapeError, "sort: axis 4 is out of range", X),
     misuse("sort-no-axis", lambda: ad.sort(v, axis=None), ShapeError, "sort: one axis is expected, got None", V),
@@ -144,8 +156,12 @@ INDICES = [
     misuse("topk-too-many", lambda: ad.topk(x, 9), ShapeError, r"topk: k .* 0 to 4 .* float32\[3, 4\], got 9", X),
     misuse("searchsorted-matrix", lambda: ad.searchsorted(x, 1.0), ShapeError, "searchsorted: .* one axis", X),
     misuse("searchsorted-side", lambda: ad.searchsorted(v, 1.0, side="mid"), GraphError, "searchsorted: side .* 'mid'"),
-    misuse("cumulative-axis", lambda: ad.cumulative_sum(x), ShapeError, r"cumulative_sum: float32\[3, 4\] has 2 axes", X),
-    misuse("cumulative-flag", lambda: ad.cumulative_sum(v, include_initial=2), GraphError, "cumulative_sum: include_in", V),
+    misuse(
+        "cumulative-axis", lambda: ad.cumulative_sum(x), ShapeError, r"cumulative_sum: float32\[3, 4\] has 2 axes", X
+    ),
+    misuse(
+        "cumulative-flag", lambda: ad.cumulative_sum(v, include_initial=2), GraphError, "cumulative_sum: include_in", V
+    ),
     misuse("cummax-axis", lambda: ad.cummax(x, axis=4), ShapeError, "cummax: axis 4 is out of range", X),
 ]
 
@@ -160,14 +176,34 @@ PRODUCTS = [
     misuse("einsum-count", lambda: ad.einsum("ij,jk", x), ShapeError, "einsum: 'ij,jk' is for 2 operands, got 1"),
     misuse("einsum-extents", lambda: ad.einsum("ij,jk", x, x), ShapeError, "einsum: label 'j' .* 4 in operand 0, 3", X),
     misuse("einsum-result", lambda: ad.einsum("ij,jk->iz", x, y), ShapeError, "einsum: label 'z' of the result"),
-    misuse("einsum-rank", lambda: ad.einsum("ijk,jk", x, y), ShapeError, "einsum: 'ijk' .* operand 0, which has 2 axes"),
+    misuse(
+        "einsum-rank", lambda: ad.einsum("ijk,jk", x, y), ShapeError, "einsum: 'ijk' .* operand 0, which has 2 axes"
+    ),
     misuse("einsum-letters", lambda: ad.einsum("i1,jk", x, y), ShapeError, "einsum: .* '1' is neither a letter"),
-    misuse("conv-rank", lambda: nn.conv2d(x, kernel), ShapeError, r"conv2d: x must be \[N, C, H, W\], got float32\[3, 4\]", X),
+    misuse(
+        "conv-rank",
+        lambda: nn.conv2d(x, kernel),
+        ShapeError,
+        r"conv2d: x must be \[N, C, H, W\], got float32\[3, 4\]",
+        X,
+    ),
     misuse("conv-channels", lambda: nn.conv2d(image, back), ShapeError, "conv2d: channels do not fit 1 groups", IMAGE),
-    misuse("conv-stride", lambda: nn.conv2d(image, kernel, stride=1.5), ShapeError, "conv2d: stride must be .* got 1.5"),
-    misuse("conv-padding", lambda: nn.conv2d(image, kernel, padding="full"), ShapeError, "conv2d: padding is .* 'full'"),
-    misuse("conv-window", lambda: nn.conv2d(image, kernel, dilation=9), ShapeError, "conv2d: a window of 19 .* axis of 8", IMAGE),
-    misuse("conv-groups", lambda: nn.conv2d(image, kernel, groups=0), ShapeError, "conv2d: groups must be a positive int"),
+    misuse(
+        "conv-stride", lambda: nn.conv2d(image, kernel, stride=1.5), ShapeError, "conv2d: stride must be .* got 1.5"
+    ),
+    misuse(
+        "conv-padding", lambda: nn.conv2d(image, kernel, padding="full"), ShapeError, "conv2d: padding is .* 'full'"
+    ),
+    misuse(
+        "conv-window",
+        lambda: nn.conv2d(image, kernel, dilation=9),
+        ShapeError,
+        "conv2d: a window of 19 .* axis of 8",
+        IMAGE,
+    ),
+    misuse(
+        "conv-groups", lambda: nn.conv2d(image, kernel, groups=0), ShapeError, "conv2d: groups must be a positive int"
+    ),
     misuse("conv-bias", lambda: nn.conv2d(image, kernel, v), ShapeError, r"conv2d: bias must have shape \(5,\)", V),
     misuse(
         "conv-transpose-output-padding",
@@ -183,14 +219,18 @@ PRODUCTS = [
     misuse("key-missing", lambda: rand.uniform(3), DTypeError, "uniform: a key is a 0-d int64 array .* got 3"),
     misuse("key-array", lambda: rand.normal(x, (3,)), DTypeError, r"normal: a key .* got float32\[3, 4\]", X),
     misuse("random-shape", lambda: rand.uniform(key, 1.5), ShapeError, "uniform: a shape is a sequence .* got 1.5"),
-    misuse("random-dtype", lambda: rand.uniform(key, (3,), dtype="int32"), DTypeError, "uniform: gives floats, not int32"),
+    misuse(
+        "random-dtype", lambda: rand.uniform(key, (3,), dtype="int32"), DTypeError, "uniform: gives floats, not int32"
+    ),
     misuse("random-bounds", lambda: rand.uniform(key, (3,), low=x), ShapeError, r"uniform: .* broadcast to \[3\]"),
     misuse("randint-bounds", lambda: rand.randint(key, 3, 0, 1.5), DTypeError, "randint: bounds must be integers"),
     misuse("bernoulli-p", lambda: rand.bernoulli(key, 1.5), GraphError, "bernoulli: p must be .* got 1.5"),
     misuse("categorical-axis", lambda: rand.categorical(key, x, axis=4), ShapeError, "categorical: axis 4", X),
     misuse("permutation-scalar", lambda: rand.permutation(key, s), ShapeError, "permutation: .* at least one axis", S),
     misuse("random-split", lambda: rand.split(key, -1), ShapeError, "split: extent -1"),
-    misuse("fold-in-floats", lambda: rand.fold_in(key, x), DTypeError, "fold_in: data must be integers, got float32", X),
+    misuse(
+        "fold-in-floats", lambda: rand.fold_in(key, x), DTypeError, "fold_in: data must be integers, got float32", X
+    ),
 ]
 
 
