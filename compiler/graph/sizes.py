@@ -338,6 +338,8 @@ def as_shape(shape: object) -> Shape:
                 text = f"extent {extent!r} of shape {tuple(shape)} is not an int, a name or a size"
                 raise ShapeError(told(called() + text))
             value = extent.__index__()
+            if value >= 2**63:
+                raise ShapeError(told(f"{called()}extent {value} of shape {tuple(shape)} does not fit 64 bits"))
             if value < 0:
                 raise ShapeError(told(f"{called()}extent {value} of shape {tuple(shape)} is negative"))
             extents.append(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import DTypeError, GraphError
+from ..errors import DTypeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, INT64
@@ -81,15 +81,13 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
 def gelu(x: object, approximate: str = "none") -> Array:
     """The Gaussian error linear unit, x Φ(x); `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
-    if approximate == "tanh":
+    if checks.choice("approximate", approximate, ("none", "tanh"), x) == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
         c = 2 * math.sqrt(2 / math.pi)
         twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
-    if approximate == "none":
-        # erfc keeps the digits of the tail, where 1 + erf cancels.
-        return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
-    raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
+    # erfc keeps the digits of the tail, where 1 + erf cancels.
+    return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
 
 
 def silu(x: Any) -> Array:

@@ -29,7 +29,7 @@ def is_number(value: Any) -> bool:
 
 def whole(role: str, value: Any, *of: Any, least: int | None = None) -> int:
     """An int, of at least `least`. Raises ShapeError."""
-    if not is_whole(value) or (least is not None and value < least):
+    if not is_whole(value) or (least is not None and value < least) or not -(2**63) <= value < 2**63:
         bound = "" if least is None else f" of at least {least}"
         raise refuse(ShapeError, f"{role} must be an int{bound}, got {value!r}", *of)
     return int(value)
@@ -40,9 +40,8 @@ def number(
 ) -> Any:
     """A real number that is greater than `above` and within `least` and `most`. Raises GraphError."""
     if not is_number(value) or not (value > above or above == -math.inf) or not least <= value <= most:
-        bounds = [f"greater than {above:g}"] * (above > -math.inf) + [f"at least {least:g}"] * (least > -math.inf)
-        bounds += [f"at most {most:g}"] * (most < math.inf)
-        text = " and ".join(bounds)
+        bounds = (("greater than", above), ("at least", least), ("at most", most))
+        text = " and ".join(f"{words} {bound:g}" for words, bound in bounds if math.isfinite(bound))
         raise refuse(GraphError, f"{role} must be a number{' ' if text else ''}{text}, got {value!r}", *of)
     return value
 
@@ -52,6 +51,14 @@ def flag(role: str, value: Any, *of: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise refuse(GraphError, f"{role} is True or False, got {value!r}", *of)
     return bool(value)
+
+
+def choice(role: str, value: Any, known: Sequence[str], *of: Any, kind: type[AdjointError] = GraphError) -> str:
+    """One of some words."""
+    if not isinstance(value, str) or value not in known:
+        *first, last = (f'"{word}"' for word in known)
+        raise refuse(kind, f"{role} is {', '.join(first)} or {last}, got {value!r}", *of)
+    return value
 
 
 def sequence(role: str, value: Any, *of: Any, kind: type[AdjointError] = ShapeError) -> Sequence[Any]:

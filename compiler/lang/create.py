@@ -13,6 +13,7 @@ from ..graph import dtypes, sizes
 from ..graph.node import Node, Token, make
 from ..graph.sites import called, told
 from ..graph.storage import Storage
+from . import checks
 from .array import Array
 from .explain import complain
 from .lift import as_array, as_numpy, check_fits, constant_node, weak_kind
@@ -34,7 +35,7 @@ def input(name: str, shape: Any = (), dtype: Any = "float32", *, requires_grad: 
     """
     target = dtypes.as_dtype(dtype)
     array = Array(make("input", (), Token(_checked_name(name)), sizes.as_shape(shape), target))
-    if requires_grad:
+    if checks.flag("requires_grad", requires_grad):
         array.requires_grad = True
     return array
 

@@ -92,6 +92,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, *, endpoint: bool = True, dty
     says otherwise; numbers are rounded once, from float64.
     """
     first, last = operands_of(start, stop)
+    checks.flag("endpoint", endpoint)
     if any(isinstance(v, Array) and v.shape != () for v in (first, last)):
         raise complain(ShapeError, "linspace: start and stop must be scalars", first, last)
     found = common_dtype([first, last])
@@ -127,8 +128,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
     With `indexing="ij"` array k lies along axis k; with "xy" the first two axes are exchanged.
     """
     values = [as_array(a) for a in arrays]
-    if indexing not in ("xy", "ij"):
-        raise complain(ShapeError, f'meshgrid: indexing must be "xy" or "ij", got {indexing!r}')
+    checks.choice("indexing", indexing, ("xy", "ij"), kind=ShapeError)
     for v in values:
         if v.ndim > 1:
             raise complain(ShapeError, f"meshgrid: arrays of rank 1 are expected, got {v.ndim}", v)

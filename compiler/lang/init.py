@@ -90,7 +90,7 @@ def uniform(
     shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, *, seed: Seed = None, dtype: Any = "float32"
 ) -> Values:
     """Uniform in [low, high)."""
-    low, high = checks.number("low", low), checks.number("high", high)
+    low, high = checks.number("low", low), checks.number("high", high, least=low)
     return generator(seed).uniform(low, high, _shape(shape)).astype(_floating("uniform", dtype))
 
 

@@ -16,6 +16,7 @@ from ..graph import dtypes, sizes
 from ..graph.dtypes import BOOL, FLOAT32, INT64, DType
 from ..graph.node import Literal, Node, make, type_text
 from ..graph.sizes import Shape
+from . import checks
 from .array import Array
 from .explain import complain, refuse, retell
 
@@ -236,9 +237,9 @@ def axes_of(name: str, axis: Any, x: Array) -> tuple[int, ...]:
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     found = []
     for a in given:
-        if isinstance(a, bool) or not hasattr(a, "__index__") or isinstance(a, Array):
+        if not checks.is_whole(a):
             raise complain(ShapeError, f"{name}: an axis is an int, got {a!r}", x)
-        k = a.__index__()
+        k = int(a)
         if not -x.ndim <= k < x.ndim:
             text = f"{name}: axis {k} is out of range for {x.ndim} axes: {type_text(x.shape, x.dtype)}"
             raise complain(ShapeError, text, x)

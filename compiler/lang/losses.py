@@ -23,13 +23,11 @@ from .shaping import expand_dims
 
 def _reduced(name: str, losses: Array, reduction: str, weights: Array | None = None) -> Array:
     """The losses themselves, their sum, or their mean: by the sum of `weights` where these are given."""
-    if reduction == "none":
+    if checks.choice("reduction", reduction, ("mean", "sum", "none"), losses) == "none":
         return losses
     if reduction == "sum":
         return rd.sum(losses)
-    if reduction == "mean":
-        return rd.mean(losses) if weights is None else ar.divide(rd.sum(losses), rd.sum(weights))
-    raise complain(GraphError, f'{name}: reduction is "mean", "sum" or "none", got {reduction!r}', losses)
+    return rd.mean(losses) if weights is None else ar.divide(rd.sum(losses), rd.sum(weights))
 
 
 def _paired(name: str, x: Any, target: Any) -> tuple[Array, Array]:
@@ -272,7 +270,8 @@ def kl_div(x: Any, target: Any, *, log_target: bool = False, reduction: str = "m
     distributions along the other axes.
     """
     x, t = _paired("kl_div", x, target)
-    if log_target:
+    checks.choice("reduction", reduction, ("mean", "sum", "none", "batchmean"), x, t)
+    if checks.flag("log_target", log_target, x, t):
         void, probability, logarithm = ar.equal(t, -math.inf), ar.exp(t), t
     else:
         void, probability, logarithm = ar.equal(t, 0), t, ar.log(t)

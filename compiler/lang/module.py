@@ -206,7 +206,7 @@ class _Listed(Module):
     """Modules and functions by number."""
 
     def __init__(self, layers: Iterable[Callable[..., Any]]) -> None:
-        self.layers = list(layers)
+        self.layers = list(checks.sequence("modules", layers, kind=GraphError))
 
     def _members(self) -> Iterable[tuple[str, Any]]:
         return [(str(k), layer) for k, layer in enumerate(self.layers)]
@@ -257,6 +257,8 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self.modules: dict[str, Module] = {}
+        if modules is not None and not isinstance(modules, Mapping):
+            raise complain(GraphError, f"ModuleDict: modules come as a dict, name → module, got {modules!r}")
         for name, module in (modules or {}).items():
             self[name] = module
 

@@ -30,8 +30,7 @@ def pad(x: object, pad_width: Any, mode: str = "constant", constant_values: Any 
     ShapeError for widths that do not fit, or where an empty axis has nothing to repeat.
     """
     x = as_array(x)
-    if mode not in MODES:
-        raise complain(ShapeError, f"pad: mode must be one of {', '.join(MODES)}, got {mode!r}", x)
+    checks.choice("mode", mode, MODES, x, kind=ShapeError)
     widths = _widths(x, pad_width)
     if not any(n != 0 for pair in widths for n in pair):
         return x
@@ -117,9 +116,9 @@ def roll(x: object, shift: Any, axis: Any = None) -> Array:
     if len(shifts) != len(axes):
         raise complain(ShapeError, f"roll: {len(shifts)} shifts for {len(axes)} axes", x)
     for k, by in zip(axes, shifts, strict=True):
-        if isinstance(by, Array) or not hasattr(by, "__index__"):
+        if not checks.is_whole(by):
             raise complain(ShapeError, f"roll: a shift is an int, got {by!r}", x)
-        x = _rolled(x, by.__index__(), k)
+        x = _rolled(x, int(by), k)
     return x
 
 

@@ -61,6 +61,7 @@ def window_axis(
     where no window fits.
     """
     span = reach(kernel, dilation)
+    checks.flag("ceil_mode", ceil_mode, *of)
     if sizes.lower_bound(n) + low + high < span:
         text = f"{name}: a window of {span} does not fit an axis of {n} padded by {low} and {high}"
         raise complain(ShapeError, text, *of)

@@ -91,7 +91,7 @@ SHAPES = [
     misuse(
         "pad-fraction", lambda: ad.pad(x, ((1, 1.5), (1, 1))), ShapeError, "pad: a width must be an int, got 1.5", X
     ),
-    misuse("pad-mode", lambda: ad.pad(x, 1, mode="mirror"), ShapeError, "pad: mode must be one of .* 'mirror'", X),
+    misuse("pad-mode", lambda: ad.pad(x, 1, mode="mirror"), ShapeError, "pad: mode is .* 'mirror'", X),
     misuse("pad-value-shape", lambda: ad.pad(x, 1, constant_values=v), ShapeError, "pad: constant_values .* scalar", V),
     misuse("pad-value-dtype", lambda: ad.pad(i, 1, constant_values=1.5), DTypeError, "pad: constant_values of float32"),
     misuse("pad-nothing-by-edge", lambda: ad.pad(e, 1, mode="edge"), ShapeError, "pad: axis 0 .* may be empty"),
@@ -213,6 +213,9 @@ PRODUCTS = [
     ),
     misuse("pool-window", lambda: nn.max_pool2d(image, 9), ShapeError, "max_pool2d: a window of 9 .* axis of 8", IMAGE),
     misuse("pool-size", lambda: nn.max_pool2d(image, True), ShapeError, "max_pool2d: kernel_size .* got True"),
+    misuse(
+        "pool-flag", lambda: nn.max_pool2d(image, 2, ceil_mode="a"), GraphError, "max_pool2d: ceil_mode is True", IMAGE
+    ),
     misuse("pool-padding", lambda: nn.avg_pool2d(image, 2, padding=5), ShapeError, "avg_pool2d: padding 5 .* half"),
     misuse("pool-adaptive", lambda: nn.adaptive_avg_pool2d(image, 0), ShapeError, "adaptive_avg_pool2d: output_size"),
     misuse("key-seed", lambda: rand.key("a"), DTypeError, "key: a seed is an int .* got 'a'"),
