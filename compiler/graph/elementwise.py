@@ -16,6 +16,7 @@ from . import build as b
 from . import dtypes
 from .dtypes import BOOL
 from .node import Node, Op, describe, operand_lines, register
+from .sites import RAISED_BY
 
 Partial = Node | Callable[[Node], Node] | None
 _LETTERS = "abc"
@@ -330,10 +331,9 @@ def _check_index(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     bound = extent if isinstance(extent, int) else shape_value(extent)
     bad = (index < -bound) | (index >= bound)
     if bad.any():
-        where = f" ({node.sites[0]})" if node.sites else ""
-        raise ExecutionError(
-            f"{node['label']}: index {int(index[bad].flat[0])} is out of range for an axis of extent {bound}{where}"
-        )
+        where = f"\n{RAISED_BY.rstrip()} {node.sites[0]}" if node.sites else ""
+        text = f"{node['label']}: index out of range: got {int(index[bad].flat[0])}, bound {bound}{where}"
+        raise ExecutionError(text)
     return np.where(index < 0, index + bound, index).astype(np.int64)
 
 

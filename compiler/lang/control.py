@@ -13,6 +13,7 @@ from ..graph.control import Body, item
 from ..graph.dtypes import DType
 from ..graph.node import make
 from ..graph.sizes import Extent
+from . import checks
 from .array import Array
 from .bodies import Bodies, carried, carry_types, settled
 from .explain import complain
@@ -35,6 +36,7 @@ def scan(
     a run-time extent. A carry keeps its shape and dtype; one that starts as a Python number takes the body's dtype.
     Raises ShapeError or DTypeError that name the leaf, GraphError where a placeholder leaks.
     """
+    checks.flag("reverse", reverse)
     xs_leaves, xs_structure = flatten(xs) if xs is not None else ([], None)
     sequences = [as_array(x) for x in xs_leaves]
     count = _length(sequences, length)
@@ -93,7 +95,8 @@ def _trace(
     element = None if xs_structure is None else unflatten(xs_structure, bodies.params[n:])
     result = bodies.call(body, unflatten(init_structure, bodies.params[:n]), element)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise complain(GraphError, "scan: the body must return a pair (carry, y); y may be None")
+        text = "scan: the body must return a pair (carry, y); y may be None"
+        raise complain(GraphError, text, result, names=("result",))
     carries = carried("scan", result[0], init_structure, dtypes)
     y_leaves, y_structure = flatten(result[1]) if result[1] is not None else ([], None)
     (whole,), closed, state = bodies.closed([*carries, *(as_array(v) for v in y_leaves)])

@@ -137,8 +137,10 @@ def _items(x: Array, key: Any) -> list[Any]:
         items.append(item if known else item.__index__())
     used = sum(1 for i in items if i is not None and i is not Ellipsis)
     dots = sum(1 for i in items if i is Ellipsis)
-    if used > x.ndim or dots > 1:
+    if used > x.ndim:
         raise complain(ShapeError, f"too many indices for {type_text(x.shape, x.dtype)}: {used} for {x.ndim} axes", x)
+    if dots > 1:
+        raise complain(ShapeError, f"an index has at most one Ellipsis, got {dots}", x)
     fill = [slice(None)] * (x.ndim - used)
     at = next((k for k, i in enumerate(items) if i is Ellipsis), None)
     return [*items, *fill] if at is None else [*items[:at], *fill, *items[at + 1 :]]
@@ -149,7 +151,8 @@ def _position(x: Array, axis: int, at: int) -> Extent:
     least = sizes.lower_bound(n)
     if not -least <= at < least:
         hint = f'; declare ad.Dim("{n}", min=…) if it is never shorter' if not isinstance(n, int) else ""
-        raise complain(ShapeError, f"index {at} is out of range for axis {axis} of extent {n}{hint}", x)
+        text = f"index {at} is out of range for axis {axis} of extent {n}: {type_text(x.shape, x.dtype)}{hint}"
+        raise complain(ShapeError, text, x)
     return at if at >= 0 else sizes.add(n, at)
 
 
@@ -164,6 +167,8 @@ def _bounds(x: Array, axis: int, item: slice) -> tuple[Extent, Extent, int]:
         if isinstance(bound, Array):
             text = "a slice whose bound is data has no fixed size; use ad.take with an index array"
             raise complain(SymbolicError, text, x, bound)
+        if bound is not None and not isinstance(bound, sizes.Size) and not hasattr(bound, "__index__"):
+            raise complain(SymbolicError, f"a slice's bounds are ints or extents, got {bound!r}", x)
     if isinstance(n, int) and not isinstance(item.start, sizes.Size) and not isinstance(item.stop, sizes.Size):
         chosen = range(n)[slice(item.start, item.stop, step)]
         if not chosen:
@@ -225,7 +230,7 @@ def gather(x: Array, chosen: Selection) -> Gather:
     shape = broadcast_shapes("indexing", [h.shape for h in handles], handles)
     flat: Node | None = None
     for _, axis, index in chosen.arrays:
-        part = stretch(checked("index", x, axis, index), shape)
+        part = stretch(checked("indexing", x, axis, index), shape)
         flat = part if flat is None else b.add(times(flat, x.shape[axis]), part)
     assert flat is not None
     merged = (
