@@ -16,9 +16,10 @@ from ..graph.dtypes import INT64
 from ..graph.node import Node, type_text
 from .array import Array
 from .explain import complain
+from .indexing import picked
 from .lift import apply, as_array, one_axis, wrap
 from .reducing import mirrored, summand
-from .sorting import ordered, picked
+from .sorting import ordered
 
 
 def _axis(name: str, axis: int | None, x: Array) -> int:
