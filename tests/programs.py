@@ -66,6 +66,23 @@ def recurrence() -> Program:
     return _program("recurrence", [xs, h0, w], [last, ys])
 
 
+def branching() -> Program:
+    """A branch, loops of unknown length within one another, with a tape, and one with a limit."""
+    x, w = ad.input("x", (4, 9)), ad.input("w", (9,))
+
+    def inner(h: Any) -> Any:
+        return ad.while_loop(lambda s: ad.sum(s * s) < 40, lambda s: s * w + ad.tanh(s) + 1, h)
+
+    def outer(state: Any) -> Any:
+        k, h = state
+        h = ad.cond(ad.sum(h) > 0, lambda: inner(h * 0.1), lambda: ad.sin(h) * w)
+        return k + 1, h
+
+    y = ad.while_loop(lambda s: s[0] < 3, outer, (0, x))[1]
+    z = ad.while_loop(lambda s: ad.sum(s) < 100, lambda s: s * s + 1, ad.abs(x[0]), max_iterations=4)
+    return _program("branching", [x, w], [y, *ad.grad(ad.sum(y) + ad.sum(z), [x, w])])
+
+
 def gather() -> Program:
     """Indices that are checked, and gradients that are scattered."""
     table, k = ad.input("table", (9, 6)), ad.input("k", (5,), "int64")
@@ -120,7 +137,7 @@ def large() -> Program:
 
 PROGRAMS: dict[str, Callable[[], Program]] = {
     f.__name__: f
-    for f in (elementwise, rows, dense, mlp, convolution, recurrence, gather, places, wide, logic, sequences)
+    for f in (elementwise, rows, dense, mlp, convolution, recurrence, branching, gather, places, wide, logic, sequences)
 }
 SIZES = {"n": 23, "m": 13}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adjoint.autodiff import batching, loops
 from adjoint.graph import dtypes
 from adjoint.graph.node import Op, Token, make
 from adjoint.graph.table import OPS
@@ -45,7 +46,16 @@ def test_every_entry_is_complete(op: Op) -> None:
 def test_every_entry_has_a_derivative_or_a_reason(op: Op) -> None:
     if op.kind == "leaf":
         return
+    if op.kind == "control":
+        # Loops and branches have rules for both modes; results are read through items, which both handle themselves.
+        assert op.name == "item" or (op.name in loops.TANGENTS and op.name in loops.COTANGENTS)
+        return
     assert (op.partials is None and op.vjp is None) == (op.name in NO_DERIVATIVE)
+
+
+def test_every_entry_can_be_batched(op: Op) -> None:
+    if op.kind not in ("leaf", "elementwise") and op.name not in ("item", *batching.CONTROL):
+        assert op.name in batching.RULES or op.kind in batching.OF_KIND
 
 
 @pytest.mark.parametrize("name", sorted(n for n, o in OPS.items() if o.kind == "elementwise" and n != "check_index"))

@@ -54,8 +54,8 @@ class _Batch:
                 done[node] = (make(node.op, [o for o, _ in operands], *node.attrs) if changed else node, False)
                 continue
             with sites.at(node.sites, node.stems_from):
-                if node.op.name in _CONTROL:
-                    self.loops[node] = _CONTROL[node.op.name](self, node, operands)
+                if node.op.name in CONTROL:
+                    self.loops[node] = CONTROL[node.op.name](self, node, operands)
                     done[node] = (node, True)
                 else:
                     done[node] = (_one(node, operands, self.size), True)
@@ -170,7 +170,7 @@ class _Batch:
         return self.results(loop, n, has, outputs)
 
 
-_CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]] = {
+CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]] = {
     "cond": _Batch.cond,
     "scan": _Batch.scan,
     "while": _Batch.while_,
@@ -180,7 +180,7 @@ _CONTROL: dict[str, Callable[[_Batch, Node, Operands], list[tuple[Node, bool]]]]
 def _one(node: Node, operands: Operands, size: Extent) -> Node:
     if node.op.kind == "elementwise":
         return make(node.op, [with_axis(x, has, size) for x, has in operands], *node.attrs)
-    rule = RULES.get(node.op.name) or _OF_KIND.get(node.op.kind)
+    rule = RULES.get(node.op.name) or OF_KIND.get(node.op.kind)
     if rule is None:
         raise GradientError(f"{node.op.name} cannot be batched: {describe(node)}")
     return rule(node, operands, size)
@@ -322,7 +322,7 @@ def _swapped(x: Node) -> Node:
     return b.permute(x, (1, 0, *range(2, len(x.shape))))
 
 
-_OF_KIND: dict[str, Rule] = {"reduction": _axes, "scatter": _scatter, "sequence": _axis}
+OF_KIND: dict[str, Rule] = {"reduction": _axes, "scatter": _scatter, "sequence": _axis}
 RULES: dict[str, Rule] = {
     "reshape": _reshape,
     "permute": _permute,

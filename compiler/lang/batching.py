@@ -65,7 +65,8 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
             batched[trace.at.node] = b.iota((size,), 0)
         results = [as_array(y) for y in leaves]
         nodes = batch([y.node for y in results], batched, size)
-        return unflatten(structure, [wrap(_moved(n, out_axes), [*given, *results]) for n in nodes])
+        operands = [*given, *(y for y in results if y.scope is not trace)]
+        return unflatten(structure, [wrap(_moved(n, out_axes), operands) for n in nodes])
 
     return mapped
 

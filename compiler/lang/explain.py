@@ -63,7 +63,7 @@ def complain(kind: type[AdjointError], headline: str, *operands: Any, names: Seq
     lines = [(f"  {left:<{first}}  {middle}".rstrip(), where) for left, middle, where in rows]
     lines.append((f"  raised by  {site.source()}".rstrip(), str(site)))
     column = max(len(text) for text, where in lines if where) + 2
-    return kind("\n".join([headline, *(f"{text:<{min(column, 100)}}{where}".rstrip() for text, where in lines)]))
+    return kind("\n".join([headline, *(f"{text:<{min(column, 100) - 2}}  {where}".rstrip() for text, where in lines)]))
 
 
 def retell(error: AdjointError, *operands: Any) -> AdjointError:

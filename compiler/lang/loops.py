@@ -87,7 +87,7 @@ def while_loop(
         test = _predicate("while_loop", as_array(bodies.call(cond, state)))
         carries = carried("while_loop", bodies.call(body, state), structure, types)
         # A body that asks for its position has one more carry, which counts.
-        counter = [bodies.trace.at + 1] if bodies.trace.at is not None else []
+        counter = [bodies.call(lambda: bodies.trace.position() + 1)] if bodies.counts else []
         (tested, whole), closed, state = bodies.closed([test], [*carries, *counter])
         return _Traced(tested, whole, closed, [c.dtype for c in carries], bodies.counts, state)
 

@@ -266,6 +266,15 @@ def inner_steps(step: Step) -> tuple[list[Step], ...]:
     return (step.steps,) if isinstance(step, ScanLoop) else (step.test, step.steps)
 
 
+def kernels_within(step: Step) -> Iterator[Kernel]:
+    """The kernels that a step runs, in order; a kernel is listed once for every place where it stands."""
+    if isinstance(step, Run):
+        yield step.kernel
+    for steps in inner_steps(step):
+        for inner in steps:
+            yield from kernels_within(inner)
+
+
 def outer_buffers(step: Step) -> list[Buf]:
     """The buffers that a step refers to itself, beside those of the steps and kernels within."""
     if isinstance(step, Run):

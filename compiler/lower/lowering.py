@@ -29,10 +29,11 @@ from .ir import (
     Store,
     WhileLoop,
     expressions,
+    kernels_within,
     row_major,
     walk,
 )  # fmt: skip
-from .memory import Layout, aligned, plan_memory
+from .memory import Layout, aligned, growing, plan_memory
 from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
@@ -124,7 +125,10 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     checks: list[Node] = []
     last_check, first_write = -1, len(shared.kernels)
     state = set(variables.values())
+    on_tape = {k for loop in growing(steps, layout) for k in kernels_within(loop)}
     for k, kernel in enumerate(shared.kernels):
+        if kernel in on_tape:
+            last_check = k  # there may be no room for what the loop leaves behind
         found = [e.attr for e in _ops(kernel) if e.name == "check_index"]
         if found:
             last_check = k

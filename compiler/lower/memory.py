@@ -61,7 +61,8 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     _lifetimes(steps, 0, layout.lifetimes, kernels)
     loops = _counted(steps)
     layout.limits = {w.trips: w.limit for w in loops if w.trips is not None and w.limit is not None}
-    layout.lifetimes = {b: life for b, life in layout.lifetimes.items() if b not in _grown(steps, loops, layout)}
+    grown = _grown(steps, loops, layout) if loops else set()
+    layout.lifetimes = {b: life for b, life in layout.lifetimes.items() if b not in grown}
 
     def room(buf: Buf) -> Extent:
         return aligned(sizes.substitute(nbytes(buf), layout.limits))
@@ -93,6 +94,11 @@ def _counted(steps: Sequence[Step]) -> list[WhileLoop]:
             found.append(step)
         pending.extend(s for inner in inner_steps(step) for s in inner)
     return found
+
+
+def growing(steps: Sequence[Step], layout: Layout) -> list[WhileLoop]:
+    """The loops that take room on the tape, for their records or once they are done."""
+    return [w for w in _counted(steps) if w.record != 0 or layout.grown.get(w)]
 
 
 def _grown(steps: Sequence[Step], loops: Sequence[WhileLoop], layout: Layout) -> set[Buf]:

@@ -76,3 +76,12 @@ def test_a_failed_check_inside_a_loop_leaves_state_alone() -> None:
     assert (w.value == 0).all()
     f(np.array([0, 1, 2, -1]))
     assert (w.value == 1).all()
+
+
+def test_a_tape_that_cannot_grow_leaves_state_alone() -> None:
+    """The first call finds no tape, has to have changed nothing, and is made again."""
+    w, x = ad.variable(np.full(3, 2.0), name="w"), ad.input("x", (3,), "float64")
+    y = ad.while_loop(lambda s: ad.sum(s) < 1000, lambda s: s * s + x, x)
+    f = ad.compile([x], [], updates={w: w * 2, ad.variable(np.zeros(3), name="g"): ad.grad(ad.sum(y), x)})
+    f(np.full(3, 2.0))
+    assert (w.value == 4).all()

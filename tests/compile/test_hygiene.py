@@ -50,6 +50,9 @@ def test_strict_compilers_have_nothing_to_say(name: str, target: str, tmp_path: 
     assert done.returncode == 0 and not done.stderr, done.stderr
 
 
+TAPE = 1 << 16
+
+
 def driver(program: Program, artifact: Artifact, values: Any, dims: Any) -> str:
     """A main program with these arguments in buffers of exactly their size; prints the bytes of every result."""
     lines = ["#include <stdio.h>", "#include <stdlib.h>", "#include <string.h>", "#include <stdint.h>",
@@ -73,7 +76,13 @@ def driver(program: Program, artifact: Artifact, values: Any, dims: Any) -> str:
     lines += [
         f"  char *raw = malloc({name}_workspace(&args) + 64);",
         "  char *workspace = raw + (64 - (uintptr_t)raw % 64) % 64;",
-        f"  const int32_t status = {name}(&args, workspace, NULL);",
+        # A tape of a fixed size, where a first call without any says that one is needed.
+        f"  int32_t status = {name}(&args, workspace, NULL);",
+        "  adjoint_context context = {0};",
+        f"  char *tape_memory = malloc({TAPE} + 64);",
+        "  context.tape = tape_memory + (64 - (uintptr_t)tape_memory % 64) % 64;",
+        f"  context.tape_bytes = {TAPE};",
+        f"  if (status == ADJOINT_TAPE) status = {name}(&args, workspace, &context);",
     ]
     written = [p.name for p in fields if p.written]
     for p, node in zip(fields, nodes, strict=True):
@@ -82,7 +91,8 @@ def driver(program: Program, artifact: Artifact, values: Any, dims: Any) -> str:
         lines.append("  if (status == ADJOINT_OK)")
         lines.append(f'  for (int64_t k = 0; k < {sizes[field]}; k++) printf("%02x", ((unsigned char *){field})[k]);')
     lines += [f"  free({p.name});" for p in [*fields, *outputs]]
-    return "\n".join([*lines, "  free(raw);", "  return status == ADJOINT_OK ? 0 : 3;", "}", ""])
+    lines += ["  free(raw);", "  free(tape_memory);"]
+    return "\n".join([*lines, "  return status == ADJOINT_OK ? 0 : 3;", "}", ""])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
