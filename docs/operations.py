@@ -1,4 +1,4 @@
-"""Writes docs/operations.md, the table of all public functions: `python docs/operations.py`.
+"""Writes docs/operations.md, the tables of all public functions and rewrite rules: `python docs/operations.py`.
 
 What a row says is found by asking the compiler: a function is called with placeholders of every dtype, differentiated,
 and lowered. The first sentence of its docstring is its summary.
@@ -18,7 +18,7 @@ from adjoint.graph.node import Node, toposort
 from adjoint.graph.program import Program
 from adjoint.lower.ir import Loop, walk
 from adjoint.lower.lowering import Options, lower
-from adjoint.rewrite.rules import rewrite
+from adjoint.rewrite.rules import RULES, rewrite
 from adjoint.runtime.target import TARGETS
 
 PAGE = Path(__file__).with_name("operations.md")
@@ -284,6 +284,13 @@ Every public function, as the compiler itself tells of it: `python docs/operatio
 
 Python operators and the methods of arrays are these functions under other names.
 """
+RULES_HEAD = """
+## Rewrite rules
+
+What happens to a graph before kernels are made, by class: *exact* rules keep every bit, *rounding* ones round in other
+places, *stability* ones keep values in range where the expression as written overflows or cancels.
+`Options(disabled=…)` of `adjoint.lower.lowering` leaves rules out by name.
+"""
 COLUMNS = ("function", "", "dtypes", "primitive", "derivative", "vector", "ulp")
 
 
@@ -304,6 +311,8 @@ def page() -> str:
             parts.append(_table(COLUMNS[:2], tools))
         if rows:
             parts.append(_table(COLUMNS, rows))
+    parts.append(RULES_HEAD)
+    parts.append(_table(("rule", "class", ""), [[f"`{r.name}`", r.cls, summary(r.apply)] for r in RULES]))
     return "".join(parts)
 
 

@@ -14,6 +14,7 @@ def test_the_table_of_operations_is_current() -> None:
     assert found == (FOLDER / "operations.md").read_text(), "out of date: run python docs/operations.py, read the diff"
 
 
-def test_every_function_says_what_it_does() -> None:
+def test_every_function_and_rule_says_what_it_does() -> None:
     reference = runpy.run_path(str(FOLDER / "operations.py"))
     assert [name for _, name, function in reference["functions"]() if not reference["summary"](function)] == []
+    assert [rule.name for rule in reference["RULES"] if not reference["summary"](rule.apply)] == []

@@ -44,7 +44,7 @@ def _sum_of_sum(node: Node, uses: Uses) -> Node | None:
 
 
 def _of_broadcast(node: Node, uses: Uses) -> Node | None:
-    """Σ over axes along which the operand does not vary is a product with their extent; a maximum needs no more."""
+    """A sum over axes along which the operand does not vary is a product with their extent."""
     (x,), axes = node.inputs, node["axes"]
     if x.op.name != "broadcast":
         return None
@@ -71,11 +71,12 @@ def _of_broadcast(node: Node, uses: Uses) -> Node | None:
 
 
 def _exactly_of_broadcast(node: Node, uses: Uses) -> Node | None:
+    """Sums of integers over axes along which the operand does not vary; maxima, and their positions, which are 0."""
     return None if node.op.name == "sum" and dtypes.is_float(node.dtype) else _of_broadcast(node, uses)
 
 
 def _of_permuted(node: Node, uses: Uses) -> Node | None:
-    """A reduction of a permuted array, where the axes that are left keep their order."""
+    """A sum or product of a permuted array is one of the array, where the axes that are left keep their order."""
     (x,) = node.inputs
     if x.op.name != "permute":
         return None
@@ -86,6 +87,7 @@ def _of_permuted(node: Node, uses: Uses) -> Node | None:
 
 
 def _exactly_of_permuted(node: Node, uses: Uses) -> Node | None:
+    """The same reduction of the array for a permuted one, where the bits cannot tell: integers and extrema."""
     rounds = node.op.name in ("sum", "prod") and dtypes.is_float(node.dtype)
     return None if rounds else _of_permuted(node, uses)
 
