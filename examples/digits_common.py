@@ -8,16 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from pictures import draw_losses, plt
 from sklearn.datasets import load_digits
 
 import adjoint as ad
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-COLOUR, MUTED = "#1f5a94", "#8a8f98"
 
 
 def load():
@@ -72,22 +67,6 @@ def train(step, images, labels, batch, epochs, rate, disturb):
             losses.append(float(loss))
         progress(len(losses), total, float(np.mean(losses[-per_epoch:])))
     return losses, seconds
-
-
-def draw_losses(path, losses, per_epoch):
-    epochs = (np.arange(len(losses)) + 1) / per_epoch
-    means = np.mean(np.reshape(losses, (-1, per_epoch)), axis=1)
-    figure, axes = plt.subplots(figsize=(7, 4), dpi=150)
-    axes.semilogy(epochs, losses, color=MUTED, linewidth=0.5, alpha=0.5, label="each step")
-    axes.semilogy(np.arange(len(means)) + 0.5, means, color=COLOUR, linewidth=2, label="mean of an epoch")
-    axes.set(xlabel="epoch", ylabel="cross-entropy", xlim=(0, epochs[-1]))
-    axes.set_title("Training loss", loc="left")
-    axes.grid(axis="y", color="#e3e5e8", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
 
 
 def draw_mistakes(path, images, labels, probabilities):

@@ -10,6 +10,8 @@ import numpy as np
 from adjoint.artifact import KernelInfo
 
 _HEAD = ("kernel", "label", "calls", "ms", "µs/call", "share", "GFLOP/s", "GB/s")
+# A kernel may have dozens of results, whose names would leave a line that no screen holds.
+_WIDEST = 60
 
 
 class Counters:
@@ -44,7 +46,7 @@ class Counters:
             cells.append(
                 (
                     kernel.name,
-                    kernel.label,
+                    kernel.label if len(kernel.label) <= _WIDEST else f"{kernel.label[: _WIDEST - 1]}…",
                     str(calls),
                     f"{ns / 1e6:.3f}",
                     f"{each / 1e3:.2f}",

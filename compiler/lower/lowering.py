@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.control import Body
 from ..graph.index import IVar
-from ..graph.node import Node, make, toposort
+from ..graph.node import Node, toposort
 from ..graph.program import Program
 from ..graph.sizes import Extent
 from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
-    Branch,
     Buf,
     Kernel,
     Load,
@@ -23,21 +21,21 @@ from .ir import (
     Op,
     Reduce,
     Run,
-    ScanLoop,
     Step,
     Stmt,
     Store,
-    WhileLoop,
     expressions,
     kernels_within,
     row_major,
     walk,
 )  # fmt: skip
-from .memory import Layout, aligned, growing, plan_memory
+from .loops import Loops
+from .memory import Layout, growing, plan_memory
 from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
+from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 
@@ -112,7 +110,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
     inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
     variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
-    separated = _separate(program)
+    separated = separate(program)
     outputs = {
         n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
@@ -142,25 +140,6 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
         list(shared.tiles.values()), layout, checks, frozenset(shared.names),
     )
     return module, deferred or last_check < first_write
-
-
-def _separate(program: Program) -> Program:
-    """Gives every output and update a node of its own that can be stored where it belongs."""
-    taken: set[Node] = set()
-    counter = 0
-
-    def own(node: Node, update: bool = False) -> Node:
-        nonlocal counter
-        # A loop leaves its last carry by itself, and cannot do so in place of a variable that it may still read.
-        if node.op.kind == "leaf" or node in taken or node.op.name == "copy" or (update and node.op.name == "item"):
-            counter += 1
-            node = make("copy", (node,), counter)
-        taken.add(node)
-        return node
-
-    outputs = tuple(own(n) for n in program.outputs)
-    updates = tuple((v, own(u, update=True)) for v, u in program.updates)
-    return replace(program, outputs=outputs, updates=updates, state=program.variables)
 
 
 def _ops(kernel: Kernel) -> list[Op]:
@@ -223,6 +202,10 @@ class Scope:
             self._copy(source, home)
         return self.steps
 
+    def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
+        """The steps of an inner graph."""
+        return Scope(self.shared, leaves, outputs, {}, False).run(roots)
+
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
         probe = make_stage(node, lambda n: n is not node)
@@ -248,7 +231,7 @@ class Scope:
         # A number in front keeps kernels apart, in order, and clear of the names of the C library.
         name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
         if group.kind == "loop":
-            self._control(first)
+            Loops(self).lower(first.node)
             return
         if group.kind == "tile":
             scheduler = tiles.TileScheduler(
@@ -271,7 +254,7 @@ class Scope:
     def _copy(self, source: Buf, home: Buf) -> None:
         self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
 
-    def _in_memory(self, node: Node) -> Buf:
+    def in_memory(self, node: Node) -> Buf:
         """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
         found = self.buffer(node)
         if found.storage != "constant":
@@ -408,115 +391,6 @@ class Scope:
         group.frame = fuser.frame([combine])
         fuser.group_of[combine] = group
         self.groups.insert(self.position + 1, group)
-
-    def _control(self, stage: Stage) -> None:
-        name = stage.node.op.name
-        if name == "scan":
-            self._scan(stage.node)
-        elif name == "while":
-            self._while(stage.node)
-        elif name == "cond":
-            self._cond(stage.node)
-
-    def _scan(self, node: Node) -> None:
-        body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
-        t = IVar("t", node["length"])
-        leaves, carries = self._enter(node, body, n_carry)
-        separated = _separate(Program("body", (), body.outputs)).outputs
-        views: list[Buf] = []
-        for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
-            if n_carry <= k < n_carry + n_xs:
-                leaves[param] = self._view(param, self._in_memory(operand))
-                views.append(leaves[param])
-            elif k >= n_carry:
-                leaves[param] = self.buffer(operand)
-        results = self._items(node)
-        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
-        for number, out in enumerate(separated[n_carry:], n_carry):
-            if number in results:
-                base = self.buffer(results[number])
-            else:
-                base = Buf(self.shared.unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
-            homes[out] = self._view(out, base)
-            views.append(homes[out])
-        steps = Scope(self.shared, leaves, homes, {}, False).run(separated)
-        self.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
-
-    def _enter(
-        self, node: Node, body: Body, n_carry: int
-    ) -> tuple[dict[Node, Buf], list[tuple[Buf, Buf, Buf, Buf]]]:
-        """Buffers for the carries of a loop: where they start, are, go next and stay."""
-        leaves: dict[Node, Buf] = {}
-        carries = []
-        results = self._items(node)
-        for k, (param, operand) in enumerate(zip(body.params[:n_carry], node.inputs, strict=False)):
-            current, following = (
-                Buf(self.shared.unique("carry"), param.dtype, param.shape, "arena") for _ in range(2)
-            )
-            leaves[param] = current
-            last = self.buffer(results[k]) if k in results else current
-            carries.append((self._in_memory(operand), current, following, last))
-        return leaves, carries
-
-    def _view(self, element: Node, base: Buf) -> Buf:
-        return Buf(self.shared.unique("step"), element.dtype, element.shape, "view", base=base)
-
-    def _while(self, node: Node) -> None:
-        body, n_carry, limit = node["body"], node["n_carry"], node["limit"]
-        leaves, carries = self._enter(node, body, n_carry)
-        for param, operand in zip(body.params[n_carry:], node.inputs[n_carry:], strict=True):
-            leaves[param] = self.buffer(operand)
-        (test,) = _separate(Program("test", (), node["test"].outputs)).outputs
-        flag = Buf(self.shared.unique("goes_on"), test.dtype, (), "arena")
-        testing = Scope(self.shared, leaves, {test: flag}, {}, False).run([test])
-        separated = _separate(Program("body", (), body.outputs)).outputs
-        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
-        results = self._items(node)
-        # Without a limit, what an iteration leaves behind is one record on the tape.
-        places: dict[Buf, Extent] = {}
-        record: Extent = 0
-        for out in separated[n_carry:]:
-            if limit is None:
-                record = sizes.add(record, _element_bytes(out))
-        at: Extent = 0
-        views: list[Buf] = []
-        for number, out in enumerate(separated[n_carry:], n_carry):
-            shape = (node["trips"], *out.shape)
-            if limit is None:
-                strides = (sizes.floordiv(record, out.dtype.itemsize), *row_major(out.shape))
-                base = Buf(self.shared.unique("stack"), out.dtype, shape, "arena", strides)
-                places[base] = at
-                at = sizes.add(at, _element_bytes(out))
-            else:
-                base = Buf(self.shared.unique("stack"), out.dtype, shape, "arena")
-            if number in results:
-                self.buffers[results[number]] = base
-            homes[out] = self._view(out, base)
-            views.append(homes[out])
-        steps = Scope(self.shared, leaves, homes, {}, False).run(separated)
-        t = IVar("t", node["trips"] or 1)
-        loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
-        self.steps.append(loop)
-
-    def _cond(self, node: Node) -> None:
-        results = self._items(node)
-        sides = []
-        for body in (node["then"], node["otherwise"]):
-            leaves = {p: self.buffer(x) for p, x in zip(body.params, node.inputs[1:], strict=True)}
-            separated = _separate(Program("branch", (), body.outputs)).outputs
-            wanted = [separated[k] for k in sorted(results)]
-            homes = {separated[k]: self.buffer(results[k]) for k in results}
-            sides.append(Scope(self.shared, leaves, homes, {}, False).run(wanted))
-        self.steps.append(Branch(self._in_memory(node.inputs[0]), *sides))
-
-    def _items(self, node: Node) -> dict[int, Node]:
-        """The results of a loop or branch that are read, by number."""
-        items = [s.node for s in self.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
-        return {n["number"]: n for n in items}
-
-
-def _element_bytes(node: Node) -> Extent:
-    return aligned(sizes.mul(sizes.product(node.shape), node.dtype.itemsize))
 
 
 def _loop_stage(node: Node) -> Stage:

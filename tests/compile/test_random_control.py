@@ -1,4 +1,4 @@
-"""Random programs of loops and branches within one another: C against the interpreter, derivatives against differences."""
+"""Random programs of loops and branches within one another: C against the interpreter, both modes, differences."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 from adjoint.artifact import CheckInfo, KernelInfo
 from adjoint.errors import ExecutionError, SymbolicError
 from adjoint.runtime.callable import CompiledFunction
+from adjoint.runtime.profiler import Counters
 
 from .handmade import Storage, artifact, function, param
 
@@ -110,6 +111,13 @@ def test_profile() -> None:
     assert step.profile().splitlines()[1].split()[4] == "2"
     step.profiling = False
     fast()
+
+
+def test_a_profile_with_long_labels_fits_a_screen() -> None:
+    labels = ["w" * 60, "v" * 61, ", ".join(f"sum_{k}[16, 64, 128]" for k in range(90))]
+    lines = Counters([KernelInfo(f"k{k}", label, (), 0, 0) for k, label in enumerate(labels)]).table().splitlines()
+    assert max(map(len, lines)) < 120
+    assert labels[0] in lines[1] and "v" * 59 + "… " in lines[2] and lines[3].split()[1] == "sum_0[16,"
 
 
 TAPE = """

@@ -1,0 +1,134 @@
+"""Loops and branches of the graph → steps around kernels, each inner graph lowered in a scope of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..graph import sizes
+from ..graph.control import Body
+from ..graph.index import IVar
+from ..graph.node import Node
+from ..graph.program import Program
+from ..graph.sizes import Extent
+from .ir import Branch, Buf, ScanLoop, WhileLoop, row_major
+from .memory import aligned
+from .separate import separate
+
+if TYPE_CHECKING:
+    from .lowering import Scope
+
+
+class Loops:
+    """Appends the steps of loops and branches to those of a scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def lower(self, node: Node) -> None:
+        name = node.op.name
+        if name == "scan":
+            self._scan(node)
+        elif name == "while":
+            self._while(node)
+        elif name == "cond":
+            self._cond(node)
+
+    def _scan(self, node: Node) -> None:
+        body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
+        t = IVar("t", node["length"])
+        leaves, carries = self._enter(node, body, n_carry)
+        separated = separate(Program("body", (), body.outputs)).outputs
+        views: list[Buf] = []
+        for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
+            if n_carry <= k < n_carry + n_xs:
+                leaves[param] = self._view(param, self.scope.in_memory(operand))
+                views.append(leaves[param])
+            elif k >= n_carry:
+                leaves[param] = self.scope.buffer(operand)
+        results = self._items(node)
+        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
+        for number, out in enumerate(separated[n_carry:], n_carry):
+            if number in results:
+                base = self.scope.buffer(results[number])
+            else:
+                base = Buf(self.scope.shared.unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
+            homes[out] = self._view(out, base)
+            views.append(homes[out])
+        steps = self.scope.within(leaves, homes, separated)
+        self.scope.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
+
+    def _enter(
+        self, node: Node, body: Body, n_carry: int
+    ) -> tuple[dict[Node, Buf], list[tuple[Buf, Buf, Buf, Buf]]]:
+        """Buffers for the carries of a loop: where they start, are, go next and stay."""
+        leaves: dict[Node, Buf] = {}
+        carries = []
+        results = self._items(node)
+        for k, (param, operand) in enumerate(zip(body.params[:n_carry], node.inputs, strict=False)):
+            current, following = (
+                Buf(self.scope.shared.unique("carry"), param.dtype, param.shape, "arena") for _ in range(2)
+            )
+            leaves[param] = current
+            last = self.scope.buffer(results[k]) if k in results else current
+            carries.append((self.scope.in_memory(operand), current, following, last))
+        return leaves, carries
+
+    def _view(self, element: Node, base: Buf) -> Buf:
+        return Buf(self.scope.shared.unique("step"), element.dtype, element.shape, "view", base=base)
+
+    def _while(self, node: Node) -> None:
+        body, n_carry, limit = node["body"], node["n_carry"], node["limit"]
+        leaves, carries = self._enter(node, body, n_carry)
+        for param, operand in zip(body.params[n_carry:], node.inputs[n_carry:], strict=True):
+            leaves[param] = self.scope.buffer(operand)
+        (test,) = separate(Program("test", (), node["test"].outputs)).outputs
+        flag = Buf(self.scope.shared.unique("goes_on"), test.dtype, (), "arena")
+        testing = self.scope.within(leaves, {test: flag}, [test])
+        separated = separate(Program("body", (), body.outputs)).outputs
+        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
+        results = self._items(node)
+        # Without a limit, what an iteration leaves behind is one record on the tape.
+        places: dict[Buf, Extent] = {}
+        record: Extent = 0
+        for out in separated[n_carry:]:
+            if limit is None:
+                record = sizes.add(record, _element_bytes(out))
+        at: Extent = 0
+        views: list[Buf] = []
+        for number, out in enumerate(separated[n_carry:], n_carry):
+            shape = (node["trips"], *out.shape)
+            if limit is None:
+                strides = (sizes.floordiv(record, out.dtype.itemsize), *row_major(out.shape))
+                base = Buf(self.scope.shared.unique("stack"), out.dtype, shape, "arena", strides)
+                places[base] = at
+                at = sizes.add(at, _element_bytes(out))
+            else:
+                base = Buf(self.scope.shared.unique("stack"), out.dtype, shape, "arena")
+            if number in results:
+                self.scope.buffers[results[number]] = base
+            homes[out] = self._view(out, base)
+            views.append(homes[out])
+        steps = self.scope.within(leaves, homes, separated)
+        t = IVar("t", node["trips"] or 1)
+        loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
+        self.scope.steps.append(loop)
+
+    def _cond(self, node: Node) -> None:
+        results = self._items(node)
+        sides = []
+        for body in (node["then"], node["otherwise"]):
+            leaves = {p: self.scope.buffer(x) for p, x in zip(body.params, node.inputs[1:], strict=True)}
+            separated = separate(Program("branch", (), body.outputs)).outputs
+            wanted = [separated[k] for k in sorted(results)]
+            homes = {separated[k]: self.scope.buffer(results[k]) for k in results}
+            sides.append(self.scope.within(leaves, homes, wanted))
+        self.scope.steps.append(Branch(self.scope.in_memory(node.inputs[0]), *sides))
+
+    def _items(self, node: Node) -> dict[int, Node]:
+        """The results of a loop or branch that are read, by number."""
+        items = [s.node for s in self.scope.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
+        return {n["number"]: n for n in items}
+
+
+def _element_bytes(node: Node) -> Extent:
+    return aligned(sizes.mul(sizes.product(node.shape), node.dtype.itemsize))
