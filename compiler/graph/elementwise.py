@@ -307,7 +307,7 @@ def _cast_vjp(node: Node, g: Node) -> Sequence[Node | None]:
     return (b.cast(g, x.dtype) if dtypes.is_float(x.dtype) and dtypes.is_float(node.dtype) else None,)
 
 
-CAST = register(
+register(
     Op(
         "cast",
         "elementwise",
@@ -345,7 +345,7 @@ def shape_value(extent: Any) -> int:
 
 
 # Makes an index safe: negative ones count from the end, one out of range fails the call.
-CHECK_INDEX = register(
+register(
     Op(
         "check_index",
         "elementwise",

@@ -17,9 +17,10 @@ from ..graph.node import Node, type_text
 from . import checks
 from .array import Array
 from .explain import complain
+from .indexing import picked
 from .lift import apply, as_array, one_axis, wrap
 from .reducing import mirrored, summand
-from .sorting import ordered, picked
+from .sorting import ordered
 
 
 def _axis(name: str, axis: int | None, x: Array) -> int:

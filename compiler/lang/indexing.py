@@ -293,11 +293,22 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     inner = tuple(shape[low:high])
     index = checked("take_along_axis", x, k, indices)
     index = stretch(reshaped(index, index.shape[low:high]), inner)
-    flat: Node | None = None
-    for a in range(low, high):
-        n = x.shape[a]
-        part = index if a == k else b.iota(inner, a - low) if n != 1 else b.zeros_like(index)
-        flat = part if flat is None else b.add(times(flat, n), part)
-    assert flat is not None
+    flat = _flat(index, x.shape[low:high], k - low)
     merged = reshaped(source, (*shape[:low], sizes.product(x.shape[low:high]), *shape[high:]))
     return apply("take", (merged, flat), low, of=(x, handle))
+
+
+def _flat(index: Node, shape: Shape, k: int) -> Node:
+    """Row-major positions in an array of some shape: the index along axis k, its own place along the others."""
+    flat: Node | None = None
+    for a, n in enumerate(shape):
+        part = index if a == k else b.iota(index.shape, a) if n != 1 else b.zeros_like(index)
+        flat = part if flat is None else b.add(times(flat, n), part)
+    assert flat is not None
+    return flat
+
+
+def picked(x: Array, at: Array, axis: int) -> Array:
+    """Elements of x along an axis at int64 positions that are known to lie in it; the other axes go along."""
+    flat = _flat(at.node, x.shape, axis)
+    return apply("take", (reshaped(x.node, (x.size,)), flat), 0, of=(x, at))

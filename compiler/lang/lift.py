@@ -29,6 +29,7 @@ _mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
+    """Whether results that are made now can be differentiated."""
     return _mode.grad_enabled
 
 

@@ -8,32 +8,19 @@ from ..errors import ShapeError
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.dtypes import BOOL, UINT8
-from ..graph.node import Node, type_text
+from ..graph.node import type_text
 from . import arithmetic as ar
 from . import checks
 from .array import Array
 from .explain import complain
-from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, reshaped, wrap
+from .indexing import picked
+from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, wrap
 from .reducing import mirrored
 
 
 def ordered(x: Array) -> Array:
     """The array, bools as numbers: what can be compared by less and greater."""
     return ar.astype(x, UINT8) if x.dtype == BOOL else x
-
-
-def picked(x: Array, at: Array, axis: int) -> Array:
-    """Elements of x along an axis at int64 positions that are known to lie in it; the other axes go along."""
-    flat: Node | None = None
-    stride: sizes.Extent = 1
-    for k in reversed(range(x.ndim)):
-        term = at.node if k == axis else b.iota(at.shape, k)
-        if stride != 1:
-            term = b.mul(term, b.broadcast(b.extent(stride), at.shape, ()))
-        flat = term if flat is None else b.add(flat, term)
-        stride = sizes.mul(x.shape[k], stride)
-    assert flat is not None
-    return apply("take", (reshaped(x.node, (stride,)), flat), 0, of=(x, at))
 
 
 def _order(name: str, x: Array, axis: int, descending: bool) -> Array:
