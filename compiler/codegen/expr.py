@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..graph import index
 from ..graph.dtypes import BOOL, DType
-from ..graph.index import Index, IVar
+from ..graph.index import Guard, Index, IVar
 from ..lower.ir import Across, Buf, Const, Expr, Guarded, IndexValue, Load, Op, expressions, operands
 from .indices import IndexPrinter
 from .types import element, lane, mask_of, memory
@@ -167,15 +167,36 @@ class ExprPrinter(IndexPrinter):
         return Value(self.call("cvt_b8", t, v.text), t)
 
     def lane_by_lane(self, e: Load, fill: Value | None, t: str) -> Value:
-        """A vector gathered element by element: indirect, or guarded differently from lane to lane."""
+        """A vector gathered element by element: indirect, or guarded differently from lane to lane.
+
+        Contiguous elements are loaded at once wherever all lanes lie within the guards.
+        """
+        assert self.lanes is not None
+        lanes = self.lanes
+        offset = index.linear_strides(e.index, e.buf.strides)
+        contiguous = lanes.count is None and offset.affine_in(lanes.var) == 1
+        inside = self.lanes_inside(e.guards) if contiguous else None
+        if inside is None:
+            return self.as_value(Value(self.call("load", t, self.gathered(e, fill)), t), e.dtype)
+        vector = self.names.temp("x")
+        pointer = self.pointer(e.buf, index.substitute(offset, {lanes.var: lanes.at}))
+        self.emit(f"{self.ctype(t)} {vector};")
+        self.emit(f"if ({inside[0]}) {vector} = {self.call('load', t, pointer)};")
+        self.emit("else {")
+        self.indent += 1
+        self.emit(f"{vector} = {self.call('load', t, self.gathered(e, fill))};")
+        self.indent -= 1
+        self.emit("}")
+        return self.as_value(Value(vector, t), e.dtype)
+
+    def gathered(self, e: Load, fill: Value | None) -> str:
+        """The name of an array with the elements of a vector, taken one by one."""
         assert self.lanes is not None
         lanes = self.lanes
         array, l = self.names.temp("lane"), self.names.temp("l")
         var = IVar(l, lanes.width)
         self.names.vars[var] = l
         inside = {lanes.var: index.add(lanes.at, index.of(var))}
-        self.emit(f"{memory(e.dtype)} {array}[{lanes.width}] = {{0}};")
-        self.emit(f"for (int64_t {l} = 0; {l} < {lanes.count or lanes.width}; {l}++)")
         at = index.substitute(index.linear_strides(e.index, e.buf.strides), inside)
         text = f"{self.buffer(e.buf)}[{self.index(at)}]"
         if e.guards:
@@ -183,18 +204,48 @@ class ExprPrinter(IndexPrinter):
             other = fill.wrapped
             if "x" in fill.type:
                 spilled = self.names.temp("fill")
-                line = self.out.pop()
                 self.emit(f"{memory(e.dtype)} {spilled}[{lanes.width}];")
                 vector = fill.text if e.dtype != BOOL else self.call(
                     f"cvt_{fill.type.split('x')[0]}", lane("b8", lanes.width), fill.text
                 )
                 self.emit(self.call("store", lane(element(e.dtype), lanes.width), spilled, vector) + ";")
-                self.out.append(line)
                 other = f"{spilled}[{l}]"
             conditions = self.condition([g.substitute(inside) for g in e.guards])
             text = f"{conditions} ? {text} : {other}"
+        self.emit(f"{memory(e.dtype)} {array}[{lanes.width}] = {{0}};")
+        self.emit(f"for (int64_t {l} = 0; {l} < {lanes.count or lanes.width}; {l}++)")
         self.emit(f"  {array}[{l}] = {text};")
-        return self.as_value(Value(self.call("load", t, array), t), e.dtype)
+        return array
+
+    def lanes_inside(self, guards: Sequence[Guard]) -> tuple[str, str] | None:
+        """The conditions that all lanes of a vector lie within the guards, and that none does.
+
+        The first and the last lane tell, if the guarded indices rise or fall along the vector; else None.
+        """
+        assert self.lanes is not None
+        var, last = self.lanes.var, index.add(self.lanes.at, self.lanes.width - 1)
+        every, none = [], []
+        for g in guards:
+            slope = g.index.affine_in(var)
+            if slope == 0:
+                text = self.guard(g)
+                every.append(text)
+                none.append(f"!({text})")
+                continue
+            if not isinstance(slope, int) or g.divisor is not None:
+                return None
+            assert g.size is not None
+            ends = [index.substitute(g.index, {var: at}) for at in (self.lanes.at, last)]
+            low, high = ends if slope > 0 else ends[::-1]
+            size = self.extent(g.size)
+            lowest, highest = self.paren(self.index(low)), self.paren(self.index(high))
+            least = index.bounds(self.resolve(low))
+            if least is None or not isinstance(least[0], int) or least[0] < 0:
+                every.append(f"{lowest} >= 0")
+                none.append(f"{highest} < 0")
+            every.append(f"{highest} < {size}")
+            none.append(f"{lowest} >= {size}")
+        return " && ".join(every), " || ".join(none)
 
     def index_value(self, e: IndexValue, varies: bool) -> Value:
         scalar = element(e.dtype)
@@ -235,17 +286,33 @@ class ExprPrinter(IndexPrinter):
             a, b = self.to_mask(a, "m32"), self.to_mask(b, "m32")
         if not any(var in g.index.vars() for g in e.guards):
             return Value(f"{self.condition(e.guards)} ? {a.wrapped} : {b.wrapped}", a.type, False)
-        kind = "m32" if e.dtype == BOOL else mask_of(e.dtype)
+        sides = self.lanes_inside(e.guards)
+        if sides is None:
+            return self.choose(self.mask(e.guards, e.dtype), a, b, e.dtype)
+        a, b = (v if _name(v) else self.name(v, "side") for v in (a, b))
+        vector = self.names.temp("x")
+        self.emit(f"{self.ctype(a.type)} {vector};")
+        self.emit(f"if ({sides[0]}) {vector} = {a.text};")
+        self.emit(f"else if ({sides[1]}) {vector} = {b.text};")
+        self.emit("else {")
+        self.indent += 1
+        self.emit(f"{vector} = {self.choose(self.mask(e.guards, e.dtype), a, b, e.dtype).text};")
+        self.indent -= 1
+        self.emit("}")
+        return Value(vector, a.type)
+
+    def mask(self, guards: Sequence[Guard], dtype: DType) -> Value:
+        """Which lanes lie within the guards, as a mask for vectors of a dtype."""
+        assert self.lanes is not None
         array, l = self.names.temp("lane"), self.names.temp("l")
-        lane_var = IVar(l, self.lanes.width)
-        self.names.vars[lane_var] = l
-        inside = {var: index.add(self.lanes.at, index.of(lane_var))}
+        var = IVar(l, self.lanes.width)
+        self.names.vars[var] = l
+        inside = {self.lanes.var: index.add(self.lanes.at, index.of(var))}
         self.emit(f"uint8_t {array}[{self.lanes.width}];")
-        conditions = self.condition([g.substitute(inside) for g in e.guards])
+        conditions = self.condition([g.substitute(inside) for g in guards])
         self.emit(f"for (int64_t {l} = 0; {l} < {self.lanes.width}; {l}++) {array}[{l}] = {conditions};")
-        bits = lane("b8", self.lanes.width)
-        mask = self.call("cvt_b8", lane(kind, self.lanes.width), self.call("load", bits, array))
-        return self.choose(Value(mask, lane(kind, self.lanes.width)), a, b, e.dtype)
+        t = lane("m32" if dtype == BOOL else mask_of(dtype), self.lanes.width)
+        return Value(self.call("cvt_b8", t, self.call("load", lane("b8", self.lanes.width), array)), t)
 
     def choose(self, m: Value, a: Value, b: Value, dtype: DType) -> Value:
         if dtype == BOOL:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import ShapeError
 from . import dtypes, sizes
 from .node import Node, Op, describe, make, operand_lines, register, toposort
+from .sizes import Extent
 
 
 class Body:
@@ -53,27 +54,33 @@ def toposort_deep(roots: Iterable[Node]) -> list[Node]:
     return order
 
 
-def _scan_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
-    body, n_carry, n_xs, length, _ = attrs
+def _carries(name: str, inputs: Sequence[Node], body: Body, n_carry: int) -> None:
+    """Raises ShapeError unless a body gives each carry back in the type in which it takes it."""
     for k, (init, param, out) in enumerate(
         zip(inputs[:n_carry], body.params[:n_carry], body.outputs[:n_carry], strict=True)
     ):
-        if (init.shape, init.dtype) != (param.shape, param.dtype) or (out.shape, out.dtype) != (
-            param.shape,
-            param.dtype,
-        ):
+        if not (init.shape, init.dtype) == (param.shape, param.dtype) == (out.shape, out.dtype):
             raise ShapeError(
-                f"scan: carry {k} goes in as {describe(init)} and comes out of the body as {describe(out)}"
+                f"{name}: carry {k} goes in as {describe(init)} and comes out of the body as {describe(out)}"
                 + operand_lines(("init",), (init,))
             )
+
+
+def _results(body: Body, n_carry: int, length: Extent) -> tuple[Any, Any]:
+    """Shapes and dtypes of the last carries and of what is stacked along a new leading axis."""
+    shapes = (*(c.shape for c in body.outputs[:n_carry]), *((length, *y.shape) for y in body.outputs[n_carry:]))
+    return shapes, tuple(o.dtype for o in body.outputs)
+
+
+def _scan_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
+    body, n_carry, n_xs, length, _ = attrs
+    _carries("scan", inputs, body, n_carry)
     for k, (xs, param) in enumerate(
         zip(inputs[n_carry : n_carry + n_xs], body.params[n_carry : n_carry + n_xs], strict=True)
     ):
         if xs.shape != (length, *param.shape) or xs.dtype != param.dtype:
             raise ShapeError(f"scan: sequence {k} is {describe(xs)}, its loop has length {length}")
-    carries, ys = body.outputs[:n_carry], body.outputs[n_carry:]
-    shapes = (*(c.shape for c in carries), *((length, *y.shape) for y in ys))
-    return shapes, tuple(o.dtype for o in body.outputs)
+    return _results(body, n_carry, length)
 
 
 def _scan_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
@@ -84,7 +91,7 @@ def _scan_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
 
 # inputs: initial carries, sequences (scanned along axis 0), closed-over arrays; body parameters in the same order;
 # body outputs: next carries, then one element of every stacked output.
-SCAN = register(
+register(
     Op(
         "scan",
         "control",
@@ -123,7 +130,7 @@ def _cond_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:
 
 
 # inputs: the predicate, then what the branches read; both bodies have the same parameters, one per such input.
-COND = register(
+register(
     Op("cond", "control", None, _cond_infer, attrs=("then", "otherwise"), evaluate=_cond_evaluate)
 )
 
@@ -131,17 +138,8 @@ COND = register(
 def _while_infer(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]:
     test, body, n_carry, trips, _ = attrs
     _tested("while_loop", test)
-    for k, (init, param, out) in enumerate(
-        zip(inputs[:n_carry], body.params[:n_carry], body.outputs[:n_carry], strict=True)
-    ):
-        if not (init.shape, init.dtype) == (param.shape, param.dtype) == (out.shape, out.dtype):
-            raise ShapeError(
-                f"while_loop: carry {k} goes in as {describe(init)} and comes out of the body as {describe(out)}"
-                + operand_lines(("init",), (init,))
-            )
-    carries, ys = body.outputs[:n_carry], body.outputs[n_carry:]
-    shapes = (*(c.shape for c in carries), *((trips, *y.shape) for y in ys))
-    return shapes, tuple(o.dtype for o in body.outputs)
+    _carries("while_loop", inputs, body, n_carry)
+    return _results(body, n_carry, trips)
 
 
 def _while_evaluate(node: Node, arrays: list[Any], shape: Any) -> Any:

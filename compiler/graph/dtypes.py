@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError
+from .sites import called, told
 
 DType = np.dtype[Any]
 
@@ -17,17 +18,20 @@ INT64 = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 UINT8 = np.dtype(np.uint8)
 ALL = (FLOAT32, FLOAT64, INT32, INT64, BOOL, UINT8)
+SUPPORTED = ", ".join(map(str, ALL))
 NAMES = {dtype: str(dtype) for dtype in ALL}  # NumPy composes a name anew every time
 
 
 def as_dtype(x: object) -> DType:
     """The supported dtype that `x` names; DTypeError otherwise."""
     try:
+        if x is None:  # for which NumPy has a default
+            raise TypeError
         dtype = np.dtype(x)  # type: ignore[call-overload]
-    except TypeError:
-        raise DTypeError(f"{x!r} is not a data type") from None
+    except (TypeError, AttributeError, ValueError):
+        raise DTypeError(told(f"{called()}{x!r} is not a data type; supported are {SUPPORTED}")) from None
     if dtype not in ALL:
-        raise DTypeError(f"dtype {dtype} is not supported; supported are {', '.join(str(d) for d in ALL)}")
+        raise DTypeError(told(f"{called()}dtype {dtype} is not supported; supported are {SUPPORTED}"))
     return dtype  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,7 @@ from . import build as b
 from . import dtypes
 from .dtypes import BOOL
 from .node import Node, Op, describe, operand_lines, register
+from .sites import RAISED_BY
 
 Partial = Node | Callable[[Node], Node] | None
 _LETTERS = "abc"
@@ -306,7 +307,7 @@ def _cast_vjp(node: Node, g: Node) -> Sequence[Node | None]:
     return (b.cast(g, x.dtype) if dtypes.is_float(x.dtype) and dtypes.is_float(node.dtype) else None,)
 
 
-CAST = register(
+register(
     Op(
         "cast",
         "elementwise",
@@ -330,11 +331,8 @@ def _check_index(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     bound = extent if isinstance(extent, int) else shape_value(extent)
     bad = (index < -bound) | (index >= bound)
     if bad.any():
-        where = f" ({node.sites[0]})" if node.sites else ""
-        value = int(index[bad].flat[0])
-        if isinstance(node["label"], tuple):
-            raise ExecutionError(f"{failure(node)}: got {value}, bound {bound}{where}")
-        raise ExecutionError(f"{node['label']}: index {value} is out of range for an axis of extent {bound}{where}")
+        where = f"\n{RAISED_BY.rstrip()} {node.sites[0]}" if node.sites else ""
+        raise ExecutionError(f"{failure(node)}: got {int(index[bad].flat[0])}, bound {bound}{where}")
     return np.where(index < 0, index + bound, index).astype(np.int64)
 
 
@@ -353,7 +351,7 @@ def shape_value(extent: Any) -> int:
 
 
 # Makes an index safe: negative ones count from the end, one out of range fails the call.
-CHECK_INDEX = register(
+register(
     Op(
         "check_index",
         "elementwise",

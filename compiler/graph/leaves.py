@@ -15,11 +15,11 @@ def _declared(inputs: Sequence[Node], attrs: tuple[Any, ...]) -> tuple[Any, Any]
     return attrs[-2], attrs[-1]
 
 
-INPUT = register(Op("input", "leaf", 0, _declared, attrs=("token", "shape", "dtype")))
-VARIABLE = register(Op("variable", "leaf", 0, _declared, attrs=("token", "shape", "dtype")))
+register(Op("input", "leaf", 0, _declared, attrs=("token", "shape", "dtype")))
+register(Op("variable", "leaf", 0, _declared, attrs=("token", "shape", "dtype")))
 # A parameter of a loop body: (nesting depth, position, loop name) instead of a token, so that equal bodies are one.
-PARAM = register(Op("param", "leaf", 0, _declared, attrs=("depth", "position", "shape", "dtype")))
-LITERAL = register(
+register(Op("param", "leaf", 0, _declared, attrs=("depth", "position", "shape", "dtype")))
+register(
     Op(
         "literal",
         "leaf",
@@ -29,7 +29,7 @@ LITERAL = register(
         evaluate=lambda node, arrays, shape: np.asarray(node["value"], node.dtype),
     )
 )
-CONSTANT = register(
+register(
     Op(
         "constant",
         "leaf",
@@ -48,7 +48,7 @@ def _extent(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
 
 
 # A run-time extent as a number.
-EXTENT = register(
+register(
     Op("extent", "leaf", 0, lambda inputs, attrs: ((), dtypes.INT64), attrs=("extent",), evaluate=_extent)
 )
 
@@ -59,6 +59,6 @@ def _iota(node: Node, arrays: list[Any], shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(ramp, shape)
 
 
-IOTA = register(
+register(
     Op("iota", "leaf", 0, lambda inputs, attrs: (attrs[0], attrs[2]), attrs=("shape", "axis", "dtype"), evaluate=_iota)
 )

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,10 +57,47 @@ def here() -> tuple[Site, ...]:
     """The innermost line outside the package, or what `at` has put in its place."""
     if _state.sites is not None:
         return _state.sites
+    frame = user_frame()
+    return (Site(frame.f_code.co_filename, frame.f_lineno, _state.scope),)
+
+
+def user_frame() -> FrameType:
+    """The innermost frame outside the package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN):
         frame = frame.f_back
-    return (Site(frame.f_code.co_filename, frame.f_lineno, _state.scope),)
+    return frame
+
+
+def called() -> str:
+    """What the user's line called, followed by a colon and a space; empty where that has no public name."""
+    frame, below = sys._getframe(1), None
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame, below = frame.f_back, frame
+    if below is None:
+        return ""
+    path, own = below.f_code.co_qualname.split(".<locals>")[0], below.f_locals
+    name = path.rpartition(".")[2]
+    if name in ("__init__", "__call__", "__new__"):
+        made = own["cls"] if name == "__new__" else own["self"]
+        name = getattr(made, "__name__", type(made).__name__)
+    elif name.startswith("__"):
+        name = name.strip("_")
+        name = name[1:] if name in _REFLECTED else name
+    return "" if name.startswith("_") else f"{name}: "
+
+
+_REFLECTED = frozenset("radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rand ror rxor rlshift rrshift".split())
+
+
+def told(text: str) -> str:
+    """The text of an error, followed by the user's line."""
+    frame = user_frame()
+    site = Site(frame.f_code.co_filename, frame.f_lineno)
+    return f"{text}\n{RAISED_BY}{site.source()}  {site}"
+
+
+RAISED_BY = "  raised by  "
 
 
 def stem() -> Node | None:

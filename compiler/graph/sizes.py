@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Union
 
+import numpy as np
+
 from ..errors import ShapeError
+from .sites import called, told
 
 Extent = Union[int, "Size"]
 Shape = tuple[Extent, ...]
@@ -28,19 +31,19 @@ class Size:
     text: str
 
     def __add__(self, other: Extent) -> Extent:
-        return add(self, other)
+        return add(self, _operand("+", self, other))
 
     def __mul__(self, other: Extent) -> Extent:
-        return mul(self, other)
+        return mul(self, _operand("*", self, other))
 
     def __sub__(self, other: Extent) -> Extent:
-        return add(self, mul(other, -1))
+        return add(self, mul(_operand("-", self, other), -1))
 
     def __rsub__(self, other: Extent) -> Extent:
-        return add(other, mul(self, -1))
+        return add(_operand("-", self, other), mul(self, -1))
 
     def __floordiv__(self, other: Extent) -> Extent:
-        return floordiv(self, other)
+        return floordiv(self, _operand("//", self, other))
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -52,7 +55,16 @@ class Size:
         return True
 
     def __int__(self) -> int:
-        raise ShapeError(f"the extent {self.text} is known only at run time")
+        raise ShapeError(told(f"the extent {self.text} is known only at run time"))
+
+    __index__ = __int__
+    __float__ = __int__
+
+    def __lt__(self, other: object) -> bool:
+        text = f"extents such as {self.text} are known only at run time, so they cannot be compared by order"
+        raise ShapeError(told(f"{text}; bound it by ad.Dim(…, min=…, max=…)"))
+
+    __le__ = __gt__ = __ge__ = __lt__
 
 
 class Dim(Size):
@@ -68,10 +80,12 @@ class Dim(Size):
     _interned: dict[tuple[str, int, int | None], Dim] = {}  # noqa: RUF012
 
     def __new__(cls, name: str, min: int = 1, max: int | None = None) -> Dim:
-        if not name.isidentifier():
-            raise ShapeError(f"a dimension's name must be an identifier, got {name!r}")
-        if min < 0 or (max is not None and max < min):
-            raise ShapeError(f"Dim {name!r}: bounds must satisfy 0 <= min <= max, got min={min}, max={max}")
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ShapeError(told(f"{called()}a dimension's name must be an identifier, got {name!r}"))
+        whole = all(isinstance(bound, int) and not isinstance(bound, bool) for bound in (min, max) if bound is not None)
+        if min is None or not whole or min < 0 or (max is not None and max < min):
+            text = f"Dim {name!r}: bounds must be ints with 0 <= min <= max, got min={min!r}, max={max!r}"
+            raise ShapeError(told(text))
         key = (name, min, max)
         found = cls._interned.get(key)
         if found is None:
@@ -104,6 +118,16 @@ class SizeExpr(Size):
 
     def __reduce__(self) -> tuple[object, tuple[object]]:
         return (_from_terms, (self.terms,))
+
+
+def _operand(sign: str, size: Size, other: Extent) -> Extent:
+    """What an extent is combined with: an int or another extent."""
+    if isinstance(other, Size):
+        return other
+    if isinstance(other, bool) or not hasattr(other, "__index__"):
+        what = f"{size.text} {sign} …: extents are combined with ints and other extents, got {other!r}"
+        raise ShapeError(told(what))
+    return other.__index__()
 
 
 _exprs: dict[tuple[tuple[_Monomial, int], ...], Size] = {}
@@ -196,7 +220,7 @@ def _divide_exactly(a: Extent, b: Extent) -> Extent | None:
 def floordiv(a: Extent, b: Extent) -> Extent:
     """Floor of a / b; b must be positive."""
     if isinstance(b, int) and b <= 0:
-        raise ShapeError(f"an extent can be divided by a positive extent only, got {b}")
+        raise ShapeError(told(f"an extent can be divided by a positive extent only, got {a} // {b}"))
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     if a is b:
@@ -301,7 +325,7 @@ def as_shape(shape: object) -> Shape:
     if isinstance(shape, (int, str, Size)):
         shape = (shape,)
     if not isinstance(shape, (tuple, list)):
-        raise ShapeError(f"a shape is a sequence of ints, names and sizes, got {shape!r}")
+        raise ShapeError(told(f"{called()}a shape is a sequence of ints, names and sizes, got {shape!r}"))
     extents: list[Extent] = []
     for extent in shape:
         if isinstance(extent, str):
@@ -309,11 +333,14 @@ def as_shape(shape: object) -> Shape:
         elif isinstance(extent, Size):
             extents.append(extent)
         else:
-            try:
-                value = extent.__index__()
-            except AttributeError:
-                raise ShapeError(f"extent {extent!r} of shape {tuple(shape)} is not an int, a name or a size") from None
+            whole = hasattr(extent, "__index__") and not isinstance(extent, bool) and not hasattr(extent, "shape")
+            if not whole and not isinstance(extent, np.integer):
+                text = f"extent {extent!r} of shape {tuple(shape)} is not an int, a name or a size"
+                raise ShapeError(told(called() + text))
+            value = extent.__index__()
+            if value >= 2**63:
+                raise ShapeError(told(f"{called()}extent {value} of shape {tuple(shape)} does not fit 64 bits"))
             if value < 0:
-                raise ShapeError(f"extent {value} of shape {tuple(shape)} is negative")
+                raise ShapeError(told(f"{called()}extent {value} of shape {tuple(shape)} is negative"))
             extents.append(value)
     return tuple(extents)

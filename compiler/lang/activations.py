@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import DTypeError, GraphError
+from ..errors import DTypeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, INT64
 from . import arithmetic as ar
+from . import checks, special
 from . import reducing as rd
-from . import special
 from .array import Array
 from .explain import complain
 from .lift import as_array, axes_of, wrap
-from .shaping import expand_dims
+from .shaping import expand_dims, new_axes
 from .tiling import pad
 
 _INFINITY = float("inf")
@@ -48,15 +48,19 @@ def shifted(x: Array, axis: Any) -> tuple[Array, Array, Array]:
 
 def softmax(x: Any, axis: Any = -1) -> Array:
     """exp(x) / Σ exp(x) over the axis. Rows of −inf give zeros, with zero derivative."""
-    d, _, dead = shifted(_floating(x), axis)
+    x = _floating(x)
+    axes = axes_of("softmax", axis, x)
+    d, _, dead = shifted(x, axes)
     e = ar.exp(d)
-    return ar.divide(e, ar.where(dead, 1, rd.sum(e, axis, keepdims=True)))
+    return ar.divide(e, ar.where(dead, 1, rd.sum(e, axes, keepdims=True)))
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Array:
     """x - logsumexp(x) over the axis, without the cancellation. Rows of −inf stay −inf, with zero derivative."""
-    d, _, dead = shifted(_floating(x), axis)
-    total = rd.sum(ar.exp(d), axis, keepdims=True)
+    x = _floating(x)
+    axes = axes_of("log_softmax", axis, x)
+    d, _, dead = shifted(x, axes)
+    total = rd.sum(ar.exp(d), axes, keepdims=True)
     return ar.subtract(ar.where(dead, -_INFINITY, d), ar.log(ar.where(dead, 1, total)))
 
 
@@ -66,10 +70,10 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     axes = axes_of("logsumexp", axis, x)
     top = _top(x, axes)
     shift = ar.where(ar.isfinite(top), top, 0)
-    total = rd.sum(ar.exp(ar.subtract(x, shift)), axis, keepdims=True)
+    total = rd.sum(ar.exp(ar.subtract(x, shift)), axes, keepdims=True)
     dead = ar.equal(top, -_INFINITY)
     result = ar.where(dead, -_INFINITY, ar.add(ar.log(ar.where(dead, 1, total)), shift))
-    if keepdims:
+    if checks.flag("keepdims", keepdims, x):
         return result
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
@@ -77,15 +81,13 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
 def gelu(x: object, approximate: str = "none") -> Array:
     """The Gaussian error linear unit, x Φ(x); `approximate="tanh"` is the usual approximation by a tanh."""
     x = _floating(x)
-    if approximate == "tanh":
+    if checks.choice("approximate", approximate, ("none", "tanh"), x) == "tanh":
         # (1 + tanh z) / 2 is the logistic function of 2z, which is cheaper than tanh.
         c = 2 * math.sqrt(2 / math.pi)
         twice = x * (c + 0.044715 * c * (x * x))
         return ar.multiply(x, ar.sigmoid(twice))
-    if approximate == "none":
-        # erfc keeps the digits of the tail, where 1 + erf cancels.
-        return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
-    raise complain(GraphError, f'gelu: approximate is "none" or "tanh", got {approximate!r}', x)
+    # erfc keeps the digits of the tail, where 1 + erf cancels.
+    return ar.multiply(x, ar.multiply(special.erfc(ar.multiply(x, -math.sqrt(0.5))), 0.5))
 
 
 def silu(x: Any) -> Array:
@@ -135,8 +137,8 @@ def one_hot(i: Any, n: Any, axis: int = -1, dtype: Any = "float32") -> Array:
     i = as_array(i)
     if not dtypes.is_integer(i.dtype):
         raise complain(DTypeError, f"one_hot: indices must be integers, got {i.dtype}", i)
-    wide = expand_dims(ar.astype(i, INT64), axis)
-    k = axis % wide.ndim
+    (k,) = new_axes("one_hot", (axis,), i.ndim + 1, i)
+    wide = expand_dims(ar.astype(i, INT64), k)
     (extent,) = sizes.as_shape((n,))
     shape = tuple(extent if a == k else m for a, m in enumerate(wide.shape))
     ramp = wrap(b.iota(shape, k))

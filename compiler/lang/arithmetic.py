@@ -38,14 +38,17 @@ def _arithmetic(op: str, dtype_of: Any, *values: Any) -> Array:
 
 
 def add(x: Any, y: Any) -> Array:
+    """x + y."""
     return _arithmetic("add", _numbers, x, y)
 
 
 def subtract(x: Any, y: Any) -> Array:
+    """x - y."""
     return _arithmetic("subtract", _numbers, x, y)
 
 
 def multiply(x: Any, y: Any) -> Array:
+    """x · y."""
     return _arithmetic("multiply", _numbers, x, y)
 
 
@@ -115,26 +118,32 @@ def _compare(op: str, x: Any, y: Any) -> Array:
 
 
 def equal(x: Any, y: Any) -> Array:
+    """x == y, as bool; False where either is NaN."""
     return _compare("equal", x, y)
 
 
 def not_equal(x: Any, y: Any) -> Array:
+    """x != y, as bool; True where either is NaN."""
     return _compare("not_equal", x, y)
 
 
 def less(x: Any, y: Any) -> Array:
+    """x < y, as bool."""
     return _compare("less", x, y)
 
 
 def less_equal(x: Any, y: Any) -> Array:
+    """x <= y, as bool."""
     return _compare("less_equal", x, y)
 
 
 def greater(x: Any, y: Any) -> Array:
+    """x > y, as bool."""
     return _compare("less", y, x)
 
 
 def greater_equal(x: Any, y: Any) -> Array:
+    """x >= y, as bool."""
     return _compare("less_equal", y, x)
 
 
@@ -146,18 +155,22 @@ def _logical(op: str, *values: Any) -> Array:
 
 
 def logical_and(x: Any, y: Any) -> Array:
+    """Whether both are true (not 0)."""
     return _logical("logical_and", x, y)
 
 
 def logical_or(x: Any, y: Any) -> Array:
+    """Whether at least one is true (not 0)."""
     return _logical("logical_or", x, y)
 
 
 def logical_xor(x: Any, y: Any) -> Array:
+    """Whether exactly one is true (not 0)."""
     return _logical("not_equal", x, y)
 
 
 def logical_not(x: Any) -> Array:
+    """Whether x is false (0)."""
     return _logical("logical_not", x)
 
 
@@ -184,6 +197,7 @@ def _unary(op: str, x: Any, dtype_of: Any = floats) -> Array:
 
 
 def negative(x: Any) -> Array:
+    """-x."""
     return _unary("negative", x, _numbers)
 
 
@@ -193,6 +207,7 @@ def abs(x: Any) -> Array:
 
 
 def exp(x: Any) -> Array:
+    """The exponential function."""
     return _unary("exp", x)
 
 
@@ -202,10 +217,12 @@ def log(x: Any) -> Array:
 
 
 def tanh(x: Any) -> Array:
+    """The hyperbolic tangent."""
     return _unary("tanh", x)
 
 
 def sqrt(x: Any) -> Array:
+    """The square root; NaN of negative numbers."""
     return _unary("sqrt", x)
 
 
@@ -215,14 +232,17 @@ def rsqrt(x: Any) -> Array:
 
 
 def sigmoid(x: Any) -> Array:
+    """The logistic function, 1 / (1 + exp(-x))."""
     return _unary("sigmoid", x)
 
 
 def sin(x: Any) -> Array:
+    """The sine of an angle in radians."""
     return _unary("sin", x)
 
 
 def cos(x: Any) -> Array:
+    """The cosine of an angle in radians."""
     return _unary("cos", x)
 
 
@@ -232,11 +252,13 @@ def relu(x: Any) -> Array:
 
 
 def square(x: Any) -> Array:
+    """x · x."""
     (x,) = operands_of(x)
     return multiply(x, x)
 
 
 def reciprocal(x: Any) -> Array:
+    """1 / x."""
     return divide(1, x)
 
 
@@ -281,15 +303,18 @@ def round(x: Any) -> Array:
 
 
 def isnan(x: Any) -> Array:
+    """Whether x is NaN."""
     (x,) = operands_of(x)
     return not_equal(x, x)
 
 
 def isfinite(x: Any) -> Array:
+    """Whether x is neither infinite nor NaN."""
     return less(abs(x), float("inf"))
 
 
 def isinf(x: Any) -> Array:
+    """Whether x is an infinity."""
     return equal(abs(x), float("inf"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..errors import GradientError, GraphError, ShapeError, SymbolicError
 from ..graph import dtypes, sites, sizes
 from ..graph.node import Node, type_text
-from ..graph.sites import Site
+from ..graph.sites import Site, told
 from ..graph.sizes import Shape
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def _refuse(what: str, hint: str) -> Callable[..., Any]:
     def method(self: Array, *args: Any, **kwargs: Any) -> Any:
-        raise SymbolicError(f"{what} of the symbolic array {self.describe()} is not known before a call; {hint}")
+        raise SymbolicError(told(f"{what} of the symbolic array {self.describe()} is not known before a call; {hint}"))
 
     return method
 
@@ -56,6 +57,8 @@ class Array:
 
     @name.setter
     def name(self, name: str) -> None:
+        if not isinstance(name, str) or not name:
+            raise GraphError(told(f"{self.describe()}: a name is a non-empty string, got {name!r}"))
         if "token" in self.node.op.attrs:
             self.node["token"].name = name
         else:
@@ -69,9 +72,10 @@ class Array:
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
         if "token" not in self.node.op.attrs:
-            raise GraphError("requires_grad can be set on inputs and variables; results inherit it")
+            text = f"requires_grad can be set on inputs and variables; results such as {self.describe()} inherit it"
+            raise GraphError(told(text))
         if flag and not dtypes.is_float(self.dtype):
-            raise GradientError(f"requires_grad needs a floating dtype; {self.describe()} has none")
+            raise GradientError(told(f"requires_grad needs a floating dtype; {self.describe()} has none"))
         self.node["token"].requires_grad = bool(flag)
 
     @property
@@ -96,20 +100,25 @@ class Array:
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
-        """The live memory of a variable; assigning copies into it."""
+        """The live memory of a variable; assigning copies into it.
+
+        Raises ShapeError or DTypeError for a value that does not fit; floats may lose digits, but become no integers.
+        """
         array: np.ndarray[Any, Any] = self._storage().array
         return array
 
     @value.setter
     def value(self, value: Any) -> None:
-        array, given = self._storage().array, np.asarray(value)
+        array, given = self._storage().array, lift.as_numpy(value)
         if given.shape != array.shape:
-            raise ShapeError(f'variable "{self.name}" has shape {array.shape}, the new value {given.shape}')
+            texts = f"{type_text(given.shape, given.dtype)}: {self.describe()}"
+            raise ShapeError(told(f"value: the new value of a variable must have its shape, got {texts}"))
+        lift.check_fits(given, array.dtype, f"the value of {self.describe()}")
         array[...] = given
 
     def _storage(self) -> Any:
         if self.node.op.name != "variable":
-            raise SymbolicError(f"only variables have a value; {self.describe()} is computed by a call: {_RUN}")
+            raise SymbolicError(told(f"only variables have a value; {self.describe()} is computed by a call: {_RUN}"))
         return self.node["token"].storage
 
     def describe(self) -> str:
@@ -133,21 +142,23 @@ class Array:
 
     def __array_function__(self, func: Callable[..., Any], *args: Any) -> Any:
         name = func.__name__
-        raise SymbolicError(f"np.{name} does not take symbolic arrays such as {self.describe()}; use ad.{name}")
+        hint = f"use ad.{name}" if hasattr(sys.modules["adjoint"], name) else "use ad.* functions"
+        raise SymbolicError(told(f"np.{name} does not take symbolic arrays such as {self.describe()}; {hint}"))
 
     def __iter__(self) -> Any:
-        raise SymbolicError(f"{self.describe()} cannot be iterated over; take x[i] for each i, or use ad.scan")
+        raise SymbolicError(told(f"{self.describe()} cannot be iterated over; take x[i] for each i, or use ad.scan"))
 
     def __len__(self) -> int:
         if not self.shape:
-            raise SymbolicError(f"{self.describe()} is 0-d and has no length")
+            raise SymbolicError(told(f"{self.describe()} is 0-d and has no length"))
         n = self.shape[0]
         if not isinstance(n, int):
-            raise SymbolicError(f"the length of {self.describe()} is known only at run time; use x.shape[0]")
+            raise SymbolicError(told(f"the length of {self.describe()} is known only at run time; use x.shape[0]"))
         return n
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise SymbolicError("symbolic arrays are not assigned to; use x.at[…].set(value) or ad.compile(updates=…)")
+        text = f"{self.describe()} is symbolic and not assigned to"
+        raise SymbolicError(told(f"{text}; use x.at[…].set(value) or ad.compile(updates=…)"))
 
     def __getitem__(self, key: Any) -> Array:
         return indexing.getitem(self, key)
@@ -368,4 +379,16 @@ class Array:
 
 
 # The functions need the class above, the methods need the functions.
-from . import arithmetic, bits, cumulative, imperative, indexing, linalg, reducing, scattering, shaping, sorting  # noqa: E402
+from . import (  # noqa: E402
+    arithmetic,
+    bits,
+    cumulative,
+    imperative,
+    indexing,
+    lift,
+    linalg,
+    reducing,
+    scattering,
+    shaping,
+    sorting,
+)

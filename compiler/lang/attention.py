@@ -10,10 +10,11 @@ from ..graph import dtypes
 from ..graph.dtypes import BOOL
 from ..graph.node import type_text
 from . import arithmetic as ar
+from . import checks
 from .activations import softmax
 from .array import Array
 from .explain import complain
-from .functional import dropout
+from .functional import checked_probability, dropout
 from .lift import as_array, broadcast_shapes, wrap
 from .linalg import matmul
 from .shaping import matrix_transpose
@@ -49,6 +50,14 @@ def scaled_dot_product_attention(
         if not isinstance(q.shape[-1], int):
             raise complain(ShapeError, f"{_NAME}: give a scale for the run-time width {q.shape[-1]}", q, k, v)
         scale = max(q.shape[-1], 1) ** -0.5
+    elif not isinstance(scale, Array):
+        checks.number("scale", scale, q)
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        texts = ", ".join(type_text(a.shape, a.dtype) for a in (q, k, v))
+        text = f"{_NAME}: q and k must have one width, k and v one number of rows: {texts}"
+        raise complain(ShapeError, text, q, k, v)
+    if dropout_p:
+        checked_probability(_NAME, dropout_p)
     scores = ar.multiply(matmul(q, matrix_transpose(k)), scale)
     if attn_mask is not None:
         scores = _masked(scores, as_array(attn_mask))

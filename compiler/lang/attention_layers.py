@@ -10,8 +10,8 @@ from ..graph.dtypes import BOOL
 from ..graph.node import type_text
 from ..graph.sizes import Extent
 from . import arithmetic as ar
+from . import checks, init
 from . import functional as fn
-from . import init
 from .array import Array
 from .attention import scaled_dot_product_attention
 from .create import variable
@@ -42,7 +42,8 @@ class MultiHeadAttention(Module):
         seed: Any = None,
         dtype: Any = "float32",
     ) -> None:
-        if num_heads < 1 or embed_dim % num_heads:
+        checks.whole("embed_dim", embed_dim, least=1)
+        if checks.whole("num_heads", num_heads) < 1 or embed_dim % num_heads:
             text = f"MultiHeadAttention: embed_dim {embed_dim} does not divide into {num_heads} heads"
             raise complain(ShapeError, text)
         fn.checked_probability("MultiHeadAttention", dropout)

@@ -11,6 +11,7 @@ from ..errors import ShapeError
 from ..graph import build as b
 from ..graph.node import Node, Token, make, type_text
 from ..graph.sizes import Extent
+from . import checks
 from .array import Array
 from .bodies import Trace, depth, inside
 from .explain import complain
@@ -26,6 +27,10 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
     examples along `out_axes`. What does not depend on the example is computed once. Raises ShapeError where axes do
     not exist or their extents differ.
     """
+
+    checks.whole("out_axes", out_axes)
+    if not callable(fn):
+        checks.function("fn", fn)
 
     @wraps(fn)
     def mapped(*args: Any) -> Any:
@@ -59,7 +64,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
         if size is None:
             raise complain(ShapeError, "vmap: no argument has an axis of examples")
         with inside(Trace("vmap", depth(), size, True, 0)) as trace:
-            leaves, structure = flatten(fn(*values))
+            leaves, structure = flatten(checks.function("fn", fn, *values)(*values))
         if trace.at is not None:
             # Random draws within the function differ from one example to the next.
             batched[trace.at.node] = b.iota((size,), 0)
@@ -73,7 +78,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
 
 
 def _place(axis: int, x: Array, what: str) -> int:
-    if not isinstance(axis, int) or not -x.ndim <= axis < x.ndim:
+    if not checks.is_whole(axis) or not -x.ndim <= axis < x.ndim:
         text = f"vmap: {what}, {type_text(x.shape, x.dtype)}, has no axis {axis}"
         raise complain(ShapeError, text, x)
     return axis % x.ndim
@@ -82,7 +87,8 @@ def _place(axis: int, x: Array, what: str) -> int:
 def _moved(node: Node, axis: int) -> Node:
     rank = len(node.shape)
     if not -rank <= axis < rank:
-        raise complain(ShapeError, f"vmap: a result of {rank} axes has no axis {axis}")
+        text = f"vmap: a result, {type_text(node.shape[1:], node.dtype)} an example, has no axis {axis} for them"
+        raise complain(ShapeError, text)
     order = list(range(1, rank))
     order.insert(axis % rank, 0)
     return b.permute(node, order)

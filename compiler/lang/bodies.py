@@ -14,6 +14,7 @@ from ..graph.dtypes import INT64, DType, is_float
 from ..graph.node import Node, make, noting_new, toposort, type_text
 from ..graph.sizes import Extent, Shape
 from ..graph.substitute import substitute
+from . import checks
 from .array import Array
 from .explain import complain
 from .lift import as_array, common_dtype, weak_kind, wrap
@@ -98,6 +99,7 @@ class Bodies:
         self.made: list[Node] = []
 
     def call(self, fn: Callable[..., Any], *args: Any) -> Any:
+        checks.function(f"a function given to {self.trace.label}", fn, *args)
         with inside(self.trace), noting_new(self.made):
             return fn(*args)
 
@@ -165,7 +167,8 @@ def carried(name: str, value: Any, init_structure: Structure, dtypes: Sequence[D
     """The carry that a body returns, as arrays; its structure must be that of the initial one."""
     leaves, structure = flatten(value)
     if structure != init_structure:
-        raise complain(GraphError, f"{name}: the carry that the body returns is structured differently from init")
+        text = f"{name}: the carry that the body returns is structured differently from init"
+        raise complain(GraphError, text, value, names=("carry",))
     return [as_array(c, d) for c, d in zip(leaves, dtypes, strict=True)]
 
 

@@ -13,6 +13,7 @@ from ..graph.control import Body, item
 from ..graph.dtypes import DType
 from ..graph.node import Node, make
 from ..graph.sizes import Extent
+from . import checks
 from .array import Array
 from .bodies import Bodies, carried, carry_types, settled
 from .custom import checkpoint
@@ -40,6 +41,7 @@ def scan(
     iterations in between again: about length/k + k values are kept in place of length.
     Raises ShapeError or DTypeError that name the leaf, GraphError where a placeholder leaks.
     """
+    checks.flag("reverse", reverse)
     if checkpoint_every is not None:
         return _in_chunks(body, init, xs, length, reverse, checkpoint_every)
     return _scan(body, init, xs, length, reverse)
@@ -164,7 +166,8 @@ def _trace(
     element = None if xs_structure is None else unflatten(xs_structure, bodies.params[n:])
     result = bodies.call(body, unflatten(init_structure, bodies.params[:n]), element)
     if not isinstance(result, tuple) or len(result) != 2:
-        raise complain(GraphError, "scan: the body must return a pair (carry, y); y may be None")
+        text = "scan: the body must return a pair (carry, y); y may be None"
+        raise complain(GraphError, text, result, names=("result",))
     carries = carried("scan", result[0], init_structure, dtypes)
     y_leaves, y_structure = flatten(result[1]) if result[1] is not None else ([], None)
     (whole,), closed, state = bodies.closed([*carries, *(as_array(v) for v in y_leaves)])

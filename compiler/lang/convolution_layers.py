@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..errors import ShapeError
 from ..graph import sizes
 from ..graph.node import type_text
-from . import convolution, init, pooling
+from . import checks, convolution, init, pooling
 from .array import Array
 from .create import variable
 from .explain import complain
@@ -36,7 +36,10 @@ class _Weighted(Module):
 
     def _shares(self, in_channels: int, out_channels: int, groups: int) -> tuple[int, int]:
         """Channels of a group; raises ShapeError where they do not divide."""
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        checks.whole("in_channels", in_channels, least=0)
+        checks.whole("out_channels", out_channels, least=0)
+        checks.whole("groups", groups, least=1)
+        if in_channels % groups or out_channels % groups:
             text = f"{in_channels} and {out_channels} channels do not fit {groups} groups"
             raise complain(ShapeError, f"{type(self).__name__}: {text}")
         return in_channels // groups, out_channels // groups
@@ -206,7 +209,7 @@ class Flatten(Module):
     """Axes `start_axis` to `end_axis`, both included, as one: [N, C, H, W] to [N, C·H·W] unless said otherwise."""
 
     def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
-        self.start_axis, self.end_axis = start_axis, end_axis
+        self.start_axis, self.end_axis = checks.whole("start_axis", start_axis), checks.whole("end_axis", end_axis)
 
     def forward(self, x: Any) -> Array:
         x = as_array(x)

@@ -11,9 +11,12 @@ import numpy as np
 from ..errors import DTypeError, GradientError, GraphError
 from ..graph import dtypes, sizes
 from ..graph.node import Node, Token, make
+from ..graph.sites import called, told
 from ..graph.storage import Storage
+from . import checks
 from .array import Array
-from .lift import as_array, as_numpy, constant_node, weak_kind
+from .explain import complain
+from .lift import as_array, as_numpy, check_fits, constant_node, weak_kind
 
 _unnamed = itertools.count()
 _handles: weakref.WeakValueDictionary[Node, Array] = weakref.WeakValueDictionary()
@@ -21,7 +24,7 @@ _handles: weakref.WeakValueDictionary[Node, Array] = weakref.WeakValueDictionary
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
-        raise GraphError(f"a name is a non-empty string, got {name!r}")
+        raise GraphError(told(f"{called()}a name is a non-empty string, got {name!r}"))
     return name
 
 
@@ -32,7 +35,7 @@ def input(name: str, shape: Any = (), dtype: Any = "float32", *, requires_grad: 
     """
     target = dtypes.as_dtype(dtype)
     array = Array(make("input", (), Token(_checked_name(name)), sizes.as_shape(shape), target))
-    if requires_grad:
+    if checks.flag("requires_grad", requires_grad):
         array.requires_grad = True
     return array
 
@@ -44,17 +47,18 @@ def variable(value: Any, name: str | None = None, dtype: Any = None, *, requires
     Floating variables require gradients unless said otherwise.
     """
     if isinstance(value, Array):
-        raise DTypeError("the initial value of a variable must be known: a number, a list or a NumPy array")
+        text = "variable: the initial value must be known: a number, a list or a NumPy array"
+        raise complain(DTypeError, text, value)
     kind = weak_kind(value)
     if kind is not None and not isinstance(value, np.generic):
-        start = np.asarray(value, {"b": dtypes.BOOL, "i": dtypes.INT64, "f": dtypes.FLOAT32}[kind])
+        start = as_numpy(value).astype({"b": dtypes.BOOL, "i": dtypes.INT64, "f": dtypes.FLOAT32}[kind])
     else:
         start = as_numpy(value)
     if dtype is not None:
-        start = start.astype(dtypes.as_dtype(dtype))
+        start = _converted(start, dtypes.as_dtype(dtype))
     flag = dtypes.is_float(start.dtype) if requires_grad is None else requires_grad
     if flag and not dtypes.is_float(start.dtype):
-        raise GradientError(f"requires_grad needs a floating dtype, got {start.dtype}")
+        raise GradientError(told(f"variable: requires_grad needs a floating dtype, got {start.dtype}"))
     label = _checked_name(name) if name is not None else f"v{next(_unnamed)}"
     token = Token(label, Storage(start), requires_grad=flag)
     return handle(make("variable", (), token, tuple(map(int, start.shape)), start.dtype))
@@ -79,4 +83,11 @@ def constant(value: Any, dtype: Any = None) -> Array:
     if weak_kind(value) is not None and not isinstance(value, np.generic):
         return as_array(value, target)
     array = as_numpy(value)
-    return Array(constant_node(array if target is None else array.astype(target)))
+    return Array(constant_node(array if target is None else _converted(array, target)))
+
+
+def _converted(array: np.ndarray[Any, Any], dtype: dtypes.DType) -> np.ndarray[Any, Any]:
+    """The array in a dtype that was asked for; integers must fit it. Raises DTypeError."""
+    if array.dtype.kind in "iu":
+        check_fits(array, dtype if dtype.kind != "b" else array.dtype, "the value")
+    return array.astype(dtype)

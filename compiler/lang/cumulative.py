@@ -14,11 +14,13 @@ from ..graph import build as b
 from ..graph import dtypes, sequence
 from ..graph.dtypes import INT64
 from ..graph.node import Node, type_text
+from . import checks
 from .array import Array
 from .explain import complain
+from .indexing import picked
 from .lift import apply, as_array, one_axis, wrap
 from .reducing import mirrored, summand
-from .sorting import ordered, picked
+from .sorting import ordered
 
 
 def _axis(name: str, axis: int | None, x: Array) -> int:
@@ -28,14 +30,15 @@ def _axis(name: str, axis: int | None, x: Array) -> int:
 
 
 def _accumulated(
-    name: str, build: Callable[[Node, int], Node], x: Any, axis: int | None, dtype: Any, initial: int | None
+    name: str, build: Callable[[Node, int], Node], x: Any, axis: int | None, dtype: Any, initial: int,
+    include_initial: bool,
 ) -> Array:
     x = as_array(x)
     k = _axis(name, axis, x)
     if dtype is None:
         dtype = x.dtype if dtypes.is_float(x.dtype) else INT64
     result = build(summand(name, x, dtype).node, k)
-    if initial is not None:
+    if checks.flag("include_initial", include_initial, x):
         low = [1 if a == k else 0 for a in range(x.ndim)]
         result = b.pad(result, low, [0] * x.ndim, value=initial)
     return wrap(result, (x,))
@@ -46,7 +49,7 @@ def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_i
 
     `include_initial` puts the sum of none in front. Raises ShapeError, DTypeError.
     """
-    return _accumulated("cumulative_sum", sequence.running_sum, x, axis, dtype, 0 if include_initial else None)
+    return _accumulated("cumulative_sum", sequence.running_sum, x, axis, dtype, 0, include_initial)
 
 
 def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
@@ -55,7 +58,7 @@ def cumulative_prod(x: Any, axis: int | None = None, dtype: Any = None, include_
     `include_initial` puts the product of none in front. The derivative divides by nothing, so zeros do no harm. Raises
     ShapeError, DTypeError.
     """
-    return _accumulated("cumulative_prod", sequence.running_product, x, axis, dtype, 1 if include_initial else None)
+    return _accumulated("cumulative_prod", sequence.running_product, x, axis, dtype, 1, include_initial)
 
 
 def _running(name: str, x: Any, axis: int | None, least: bool) -> Array:

@@ -56,8 +56,8 @@ def jacobian(y: Any, x: Any) -> Any:
 
 def hessian(y: Any, x: Any) -> Any:
     """The second derivative of the scalar `y` by the array `x`, of shape (*x.shape, *x.shape): forward over reverse."""
-    g = grad(y, x)
     leaf = _floating("hessian", "what is differentiated by", x)
+    g = grad(_floating("hessian", "what is differentiated", y), x)
     return wrap(_jacobian(g.node, leaf.node, forwards=True), [g, leaf])
 
 

@@ -9,9 +9,10 @@ from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import type_text
 from ..graph.sizes import Extent
+from . import checks
 from .arithmetic import where
 from .array import Array
-from .explain import complain
+from .explain import complain, refuse
 from .lift import apply, as_array, one_axis, wrap
 from .shaping import moveaxis
 
@@ -20,10 +21,11 @@ def diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Array
     """Diagonal `offset` of the matrices in two axes, the last two unless said; it becomes the last axis."""
     x = as_array(x)
     if x.ndim < 2:
-        raise complain(ShapeError, f"diagonal: at least 2 axes are needed, got {x.ndim}", x)
+        raise refuse(ShapeError, f"at least 2 axes are needed, got {type_text(x.shape, x.dtype)}", x)
     i, j = one_axis("diagonal", axis1, x), one_axis("diagonal", axis2, x)
     if i == j:
         raise complain(ShapeError, f"diagonal: two axes are needed, got {axis1} and {axis2}", x)
+    offset = checks.whole("offset", offset, x)
     x = moveaxis(x, (i, j), (-2, -1))
     row, column = max(0, -offset), max(0, offset)
     n, m = x.shape[-2:]
@@ -59,7 +61,7 @@ def _lesser(a: Extent, c: Extent) -> Extent | None:
 
 def diag(x: Any, k: int = 0) -> Array:
     """A matrix of zeros with x on diagonal k for an x of one axis; diagonal k for an x of two."""
-    x = as_array(x)
+    x, k = as_array(x), checks.whole("k", k)
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -74,19 +76,20 @@ def diag(x: Any, k: int = 0) -> Array:
 
 def tril(x: Any, k: int = 0) -> Array:
     """The lower triangles of the last two axes, zeros above diagonal k."""
-    row, column, x = _places("tril", x)
+    row, column, x = _places("tril", x, k)
     return where(column <= row + k, x, 0)
 
 
 def triu(x: Any, k: int = 0) -> Array:
     """The upper triangles of the last two axes, zeros below diagonal k."""
-    row, column, x = _places("triu", x)
+    row, column, x = _places("triu", x, k)
     return where(column >= row + k, x, 0)
 
 
-def _places(name: str, x: Any) -> tuple[Array, Array, Array]:
+def _places(name: str, x: Any, k: int) -> tuple[Array, Array, Array]:
     x = as_array(x)
     if x.ndim < 2:
-        raise complain(ShapeError, f"{name}: at least 2 axes are needed, got {x.ndim}", x)
+        raise complain(ShapeError, f"{name}: at least 2 axes are needed, got {type_text(x.shape, x.dtype)}", x)
+    checks.whole("k", k, x)
     row, column = (Array(b.iota(x.shape[-2:], axis)) for axis in range(2))
     return row, column, x

@@ -63,6 +63,7 @@ def logaddexp(x: Any, y: Any) -> Array:
 
 
 def tan(x: Any) -> Array:
+    """The tangent of an angle in radians."""
     return _floating("tan", x)
 
 
@@ -87,10 +88,12 @@ def atan2(y: Any, x: Any) -> Array:
 
 
 def sinh(x: Any) -> Array:
+    """The hyperbolic sine."""
     return _floating("sinh", x)
 
 
 def cosh(x: Any) -> Array:
+    """The hyperbolic cosine."""
     return _floating("cosh", x)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -12,17 +10,9 @@ import numpy as np
 
 from ..errors import AdjointError
 from ..graph.node import Node, type_text
-from ..graph.sites import Site
+from ..graph.sites import RAISED_BY, Site, called, told, user_frame
 
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _LETTERS = "abcdefgh"
-
-
-def _user_frame() -> FrameType:
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OWN):
-        frame = frame.f_back
-    return frame
 
 
 def _name_in(frame: FrameType, operand: object) -> str | None:
@@ -55,20 +45,34 @@ def complain(kind: type[AdjointError], headline: str, *operands: Any, names: Seq
 
     Operands are called what the user's frame calls them, else what `names` says.
     """
-    frame = _user_frame()
+    frame = user_frame()
     given = [*names, *_LETTERS[len(names) : len(operands)]]
     rows = [_row(o, _name_in(frame, o) or n) for o, n in zip(operands, given, strict=False)]
     site = Site(frame.f_code.co_filename, frame.f_lineno)
     first = max((len(row[0]) for row in rows), default=0)
     lines = [(f"  {left:<{first}}  {middle}".rstrip(), where) for left, middle, where in rows]
-    lines.append((f"  raised by  {site.source()}".rstrip(), str(site)))
+    lines.append((f"{RAISED_BY}{site.source()}".rstrip(), str(site)))
     column = max(len(text) for text, where in lines if where) + 2
     return kind("\n".join([headline, *(f"{text:<{min(column, 100) - 2}}  {where}".rstrip() for text, where in lines)]))
 
 
 def retell(error: AdjointError, *operands: Any) -> AdjointError:
     """An error of the graph, told again in the user's terms; as it is when that was done already."""
-    text = str(error)
-    if "\n  raised by  " in text:
+    if is_told(error):
         return error
-    return complain(type(error), text.split("\n", 1)[0], *operands)
+    return complain(type(error), str(error).split("\n", 1)[0], *operands)
+
+
+def is_told(error: AdjointError) -> bool:
+    """Whether an error names the user's line."""
+    return f"\n{RAISED_BY}" in str(error)
+
+
+def located(error: AdjointError) -> AdjointError:
+    """An error with the user's line at its end; as it is when that was done already."""
+    return error if is_told(error) else type(error)(told(str(error)))
+
+
+def refuse(kind: type[AdjointError], text: str, *operands: Any) -> AdjointError:
+    """The error to raise for an argument: `complain` behind the name of what the user's line calls."""
+    return complain(kind, called() + text, *operands)

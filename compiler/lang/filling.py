@@ -9,11 +9,12 @@ from ..errors import DTypeError, ShapeError
 from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.dtypes import FLOAT32, FLOAT64, INT64
-from ..graph.node import Node
+from ..graph.node import Node, type_text
 from ..graph.sizes import Extent, Shape, Size
 from . import arithmetic as ar
+from . import checks
 from .array import Array
-from .explain import complain
+from .explain import complain, refuse
 from .lift import as_array, cast_node, common_dtype, operands_of, reshaped, stretch, weak_kind, wrap
 
 
@@ -22,7 +23,7 @@ def full(shape: Any, value: Any, dtype: Any = None) -> Array:
     target = None if dtype is None else dtypes.as_dtype(dtype)
     scalar = as_array(value, target)
     if scalar.shape != ():
-        raise complain(ShapeError, "full: the value must be a scalar", scalar)
+        raise refuse(ShapeError, f"the value must be a scalar, got {type_text(scalar.shape, scalar.dtype)}", scalar)
     return wrap(stretch(scalar.node if target is None else cast_node(scalar, target), sizes.as_shape(shape)), (scalar,))
 
 
@@ -66,11 +67,13 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
             raise complain(ShapeError, "arange: run-time bounds need ints beside them and a step of 1")
         count: Extent = sizes.add(stop, sizes.mul(start, -1))
     else:
-        if any(weak_kind(v) is None for v in numbers) or not step:
-            raise complain(ShapeError, f"arange: numbers and a step other than 0 are expected, got {numbers}")
+        if not all(checks.is_number(v) and math.isfinite(v) for v in numbers) or not step:
+            raise complain(ShapeError, f"arange: finite numbers and a step other than 0 are expected, got {numbers}")
         count = max(0, math.ceil((stop - start) / step))
     floating = any(isinstance(v, float) or weak_kind(v) == "f" for v in numbers)
     kind = dtypes.as_dtype(dtype) if dtype is not None else FLOAT32 if floating else INT64
+    if kind == dtypes.BOOL:
+        raise complain(DTypeError, "arange: not defined in bool; compare numbers instead")
     if floating:
         # Rounded once, from float64, as NumPy does.
         ramp = Array(b.iota((count,), 0, FLOAT64))
@@ -89,6 +92,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, *, endpoint: bool = True, dty
     says otherwise; numbers are rounded once, from float64.
     """
     first, last = operands_of(start, stop)
+    checks.flag("endpoint", endpoint)
     if any(isinstance(v, Array) and v.shape != () for v in (first, last)):
         raise complain(ShapeError, "linspace: start and stop must be scalars", first, last)
     found = common_dtype([first, last])
@@ -113,6 +117,7 @@ def linspace(start: Any, stop: Any, num: Any = 50, *, endpoint: bool = True, dty
 def eye(n: Any, m: Any = None, k: int = 0, dtype: Any = "float32") -> Array:
     """Ones on diagonal k (counted upwards) of an n × m matrix of zeros; m is n unless said."""
     shape: Shape = sizes.as_shape((n, n if m is None else m))
+    checks.whole("k", k)
     row, column = (Array(b.iota(shape, axis)) for axis in range(2))
     return ar.astype(ar.equal(column, row + k if k else row), dtype)
 
@@ -123,8 +128,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Array]:
     With `indexing="ij"` array k lies along axis k; with "xy" the first two axes are exchanged.
     """
     values = [as_array(a) for a in arrays]
-    if indexing not in ("xy", "ij"):
-        raise complain(ShapeError, f'meshgrid: indexing must be "xy" or "ij", got {indexing!r}')
+    checks.choice("indexing", indexing, ("xy", "ij"), kind=ShapeError)
     for v in values:
         if v.ndim > 1:
             raise complain(ShapeError, f"meshgrid: arrays of rank 1 are expected, got {v.ndim}", v)

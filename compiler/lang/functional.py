@@ -25,11 +25,21 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Array:
         texts = f"{type_text(x.shape, x.dtype)} by {type_text(weight.shape, weight.dtype)}"
         raise complain(ShapeError, f"linear: weight must be [out, in] for x [..., in]: {texts}", x, weight)
     y = matmul(x, matrix_transpose(weight))
-    return y if bias is None else ar.add(y, bias)
+    if bias is None:
+        return y
+    bias = as_array(bias)
+    if bias.shape not in ((), weight.shape[:1]):
+        texts = f"{type_text(bias.shape, bias.dtype)} for weight {type_text(weight.shape, weight.dtype)}"
+        raise complain(ShapeError, f"linear: bias must be [out]: {texts}", x, weight, bias)
+    return ar.add(y, bias)
 
 
 def embedding(indices: Any, weight: Any) -> Array:
     """Rows of weight[n, width] at integer indices of any rank."""
+    weight = as_array(weight)
+    if weight.ndim != 2:
+        text = f"embedding: weight must be [n, width], got {type_text(weight.shape, weight.dtype)}"
+        raise complain(ShapeError, text, weight)
     return take(weight, indices, axis=0)
 
 

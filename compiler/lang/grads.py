@@ -14,9 +14,10 @@ from ..graph import build as b
 from ..graph import dtypes
 from ..graph.node import Node, Token, make, type_text
 from ..graph.substitute import substitute
+from . import checks
 from .array import Array
 from .explain import complain
-from .lift import as_array, weak_kind, wrap
+from .lift import as_array, as_numpy, weak_kind, wrap
 from .state import carried, pending
 from .tree import flatten, unflatten
 
@@ -37,10 +38,12 @@ def _seed(name: str, y: Array, cotangent: Any, role: str = "cotangent") -> Node:
             raise complain(GradientError, text, y)
         return b.literal(1, y.dtype)
     if not isinstance(cotangent, Array):
+        if isinstance(cotangent, (list, tuple, dict)) and any(isinstance(c, Array) for c in flatten(cotangent)[0]):
+            raise complain(GradientError, f"{name}: one {role} is expected, got a {type(cotangent).__name__}", y)
         if weak_kind(cotangent) is not None:
             cotangent = as_array(cotangent, y.dtype)
         else:
-            given = np.asarray(cotangent)
+            given = as_numpy(cotangent)
             with np.errstate(over="ignore"):
                 cast = given.astype(y.dtype)
             lossless = given.dtype.kind in "fiub" and np.array_equal(cast.astype(given.dtype), given, equal_nan=True)
@@ -138,8 +141,12 @@ def _function(fn: Callable[..., Any], argnums: Any, cotangent: Any, strict: bool
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+        checks.function("the function", fn, *args, **kwargs)
         values, stand_ins = list(args), {}
         for k in numbers:
+            if not checks.is_whole(k) or not -len(args) <= k < len(args):
+                text = f"grad: there is no argument number {k!r} to differentiate by among {len(args)} positional ones"
+                raise complain(GradientError, text)
             leaves, structure = flatten(args[k])
             handles = [_argument(a) for a in leaves]
             # A leaf of its own for every argument: the same array passed twice is two arguments.
@@ -166,5 +173,6 @@ def _stand_in(name: str, a: Array) -> Array:
 def _argument(x: Any) -> Array:
     handle = as_array(x)
     if not dtypes.is_float(handle.dtype):
-        raise complain(GradientError, f"an argument that is differentiated by must be floating, got {handle.dtype}", x)
+        text = f"grad: an argument that is differentiated by must be floating, got {handle.dtype}"
+        raise complain(GradientError, text, x)
     return handle

@@ -137,8 +137,10 @@ def _items(x: Array, key: Any) -> list[Any]:
         items.append(item if known else item.__index__())
     used = sum(1 for i in items if i is not None and i is not Ellipsis)
     dots = sum(1 for i in items if i is Ellipsis)
-    if used > x.ndim or dots > 1:
+    if used > x.ndim:
         raise complain(ShapeError, f"too many indices for {type_text(x.shape, x.dtype)}: {used} for {x.ndim} axes", x)
+    if dots > 1:
+        raise complain(ShapeError, f"an index has at most one Ellipsis, got {dots}", x)
     fill = [slice(None)] * (x.ndim - used)
     at = next((k for k, i in enumerate(items) if i is Ellipsis), None)
     return [*items, *fill] if at is None else [*items[:at], *fill, *items[at + 1 :]]
@@ -149,7 +151,8 @@ def _position(x: Array, axis: int, at: int) -> Extent:
     least = sizes.lower_bound(n)
     if not -least <= at < least:
         hint = f'; declare ad.Dim("{n}", min=…) if it is never shorter' if not isinstance(n, int) else ""
-        raise complain(ShapeError, f"index {at} is out of range for axis {axis} of extent {n}{hint}", x)
+        text = f"index {at} is out of range for axis {axis} of extent {n}: {type_text(x.shape, x.dtype)}{hint}"
+        raise complain(ShapeError, text, x)
     return at if at >= 0 else sizes.add(n, at)
 
 
@@ -164,6 +167,8 @@ def _bounds(x: Array, axis: int, item: slice) -> tuple[Extent, Extent, int]:
         if isinstance(bound, Array):
             text = "a slice whose bound is data has no fixed size; use ad.take with an index array"
             raise complain(SymbolicError, text, x, bound)
+        if bound is not None and not isinstance(bound, sizes.Size) and not hasattr(bound, "__index__"):
+            raise complain(SymbolicError, f"a slice's bounds are ints or extents, got {bound!r}", x)
     if isinstance(n, int) and not isinstance(item.start, sizes.Size) and not isinstance(item.stop, sizes.Size):
         chosen = range(n)[slice(item.start, item.stop, step)]
         if not chosen:
@@ -225,7 +230,7 @@ def gather(x: Array, chosen: Selection) -> Gather:
     shape = broadcast_shapes("indexing", [h.shape for h in handles], handles)
     flat: Node | None = None
     for _, axis, index in chosen.arrays:
-        part = stretch(checked("index", x, axis, index), shape)
+        part = stretch(checked("indexing", x, axis, index), shape)
         flat = part if flat is None else b.add(times(flat, x.shape[axis]), part)
     assert flat is not None
     merged = (
@@ -288,11 +293,22 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Array:
     inner = tuple(shape[low:high])
     index = checked("take_along_axis", x, k, indices)
     index = stretch(reshaped(index, index.shape[low:high]), inner)
-    flat: Node | None = None
-    for a in range(low, high):
-        n = x.shape[a]
-        part = index if a == k else b.iota(inner, a - low) if n != 1 else b.zeros_like(index)
-        flat = part if flat is None else b.add(times(flat, n), part)
-    assert flat is not None
+    flat = _flat(index, x.shape[low:high], k - low)
     merged = reshaped(source, (*shape[:low], sizes.product(x.shape[low:high]), *shape[high:]))
     return apply("take", (merged, flat), low, of=(x, handle))
+
+
+def _flat(index: Node, shape: Shape, k: int) -> Node:
+    """Row-major positions in an array of some shape: the index along axis k, its own place along the others."""
+    flat: Node | None = None
+    for a, n in enumerate(shape):
+        part = index if a == k else b.iota(index.shape, a) if n != 1 else b.zeros_like(index)
+        flat = part if flat is None else b.add(times(flat, n), part)
+    assert flat is not None
+    return flat
+
+
+def picked(x: Array, at: Array, axis: int) -> Array:
+    """Elements of x along an axis at int64 positions that are known to lie in it; the other axes go along."""
+    flat = _flat(at.node, x.shape, axis)
+    return apply("take", (reshaped(x.node, (x.size,)), flat), 0, of=(x, at))

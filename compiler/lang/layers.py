@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import checks, init
 from . import functional as fn
-from . import init
 from . import random as rand
 from .array import Array
 from .create import variable
@@ -23,7 +23,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, *, seed: Any = None, dtype: Any = "float32"
     ) -> None:
         rng = init.generator(seed)
-        shape = (out_features, in_features)
+        shape = (checks.whole("out_features", out_features, least=0), checks.whole("in_features", in_features, least=0))
         self.weight = variable(init.fan_uniform(shape, in_features, seed=rng, dtype=dtype), name="weight")
         self.bias = (
             variable(init.fan_uniform(shape[:1], in_features, seed=rng, dtype=dtype), name="bias") if bias else None
@@ -39,7 +39,8 @@ class Embedding(Module):
     numbered = True
 
     def __init__(self, n: int, width: int, *, seed: Any = None, dtype: Any = "float32") -> None:
-        self.weight = variable(init.normal((n, width), seed=seed, dtype=dtype), name="weight")
+        shape = (checks.whole("n", n, least=0), checks.whole("width", width, least=0))
+        self.weight = variable(init.normal(shape, seed=seed, dtype=dtype), name="weight")
 
     def forward(self, indices: Any) -> Array:
         return fn.embedding(indices, self.weight)

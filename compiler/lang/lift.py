@@ -16,8 +16,9 @@ from ..graph import dtypes, sizes
 from ..graph.dtypes import BOOL, FLOAT32, INT64, DType
 from ..graph.node import Literal, Node, make, type_text
 from ..graph.sizes import Shape
+from . import checks
 from .array import Array
-from .explain import complain, retell
+from .explain import complain, refuse, retell
 
 
 class _Mode(threading.local):
@@ -28,6 +29,7 @@ _mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
+    """Whether results that are made now can be differentiated."""
     return _mode.grad_enabled
 
 
@@ -130,18 +132,41 @@ def as_numpy(x: Any) -> np.ndarray[Any, Any]:
         try:
             array = np.asarray(x)
         except SymbolicError:
-            raise
+            text = "a list that holds symbolic arrays is no array; use ad.stack or ad.concat"
+            raise refuse(SymbolicError, text, *(e for e in x if isinstance(e, Array))) from None
+        except OverflowError:
+            raise refuse(DTypeError, f"the numbers of {_short(x)} do not fit {INT64}", x) from None
         except ValueError:
-            raise ShapeError("a ragged list is not an array") from None
+            raise refuse(ShapeError, "a ragged list is not an array", x) from None
         if not keep:
             defaults: dict[str, DType] = {"f": FLOAT32, "i": INT64, "b": BOOL}
             array = array.astype(defaults.get(array.dtype.kind, array.dtype))
+    elif weak_kind(x) == "i" and not -(2**63) <= x < 2**63:
+        raise refuse(DTypeError, f"the integer {x} does not fit {INT64}")
     else:
         array = np.asarray(x)
     if array.dtype not in dtypes.ALL:
-        known = ", ".join(str(d) for d in dtypes.ALL)
-        raise complain(DTypeError, f"{type(x).__name__} of dtype {array.dtype} is not supported; supported are {known}")
+        what = f"{_short(x)} is no array: {type(x).__name__} of dtype {array.dtype}"
+        if isinstance(x, np.ndarray):
+            what = f"a NumPy array of dtype {array.dtype} is not supported"
+        raise refuse(DTypeError, f"{what}; supported are {dtypes.SUPPORTED}")
     return array
+
+
+def _short(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def check_fits(given: np.ndarray[Any, Any], dtype: DType, what: str) -> None:
+    """Raises DTypeError for numbers of another kind than a dtype holds: floats for integers, or too large integers."""
+    if "biuf".index(given.dtype.kind.replace("u", "i")) > "biuf".index(dtype.kind.replace("u", "i")):
+        raise refuse(DTypeError, f"{what} must be {dtype}, got {given.dtype}")
+    if dtype.kind in "iu" and given.dtype.kind in "iu" and given.size:
+        info = np.iinfo(dtype)
+        worst = next((int(v) for v in (given.min(), given.max()) if not info.min <= v <= info.max), None)
+        if worst is not None:
+            raise refuse(DTypeError, f"{what} must be {dtype}, which {worst} does not fit")
 
 
 def as_array(x: Any, dtype: DType | None = None) -> Array:
@@ -159,7 +184,8 @@ def _literal(x: Any, dtype: DType) -> Node:
     if dtype.kind in "iu" and not isinstance(value, float):
         info = np.iinfo(dtype)
         if not info.min <= value <= info.max:
-            raise complain(DTypeError, f"the integer {value} does not fit {dtype}; cast the array to a wider dtype")
+            text = f"the integer {value} does not fit {dtype}; cast the array to a wider dtype"
+            raise refuse(DTypeError, text)
     return b.literal(value, dtype)
 
 
@@ -242,11 +268,12 @@ def axes_of(name: str, axis: Any, x: Array) -> tuple[int, ...]:
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     found = []
     for a in given:
-        if isinstance(a, bool) or not hasattr(a, "__index__") or isinstance(a, Array):
+        if not checks.is_whole(a):
             raise complain(ShapeError, f"{name}: an axis is an int, got {a!r}", x)
-        k = a.__index__()
+        k = int(a)
         if not -x.ndim <= k < x.ndim:
-            raise complain(ShapeError, f"{name}: axis {k} is out of range for {x.ndim} axes", x)
+            text = f"{name}: axis {k} is out of range for {x.ndim} axes: {type_text(x.shape, x.dtype)}"
+            raise complain(ShapeError, text, x)
         found.append(k % x.ndim)
     if len(set(found)) != len(found):
         raise complain(ShapeError, f"{name}: an axis is named twice in {axis}", x)
@@ -254,6 +281,6 @@ def axes_of(name: str, axis: Any, x: Array) -> tuple[int, ...]:
 
 
 def one_axis(name: str, axis: Any, x: Array) -> int:
-    if isinstance(axis, (tuple, list)):
+    if axis is None or isinstance(axis, (tuple, list)):
         raise complain(ShapeError, f"{name}: one axis is expected, got {axis}", x)
     return axes_of(name, axis, x)[0]

@@ -12,6 +12,7 @@ from ..graph.control import Body, item
 from ..graph.dtypes import BOOL, DType
 from ..graph.node import make, type_text
 from ..graph.sizes import Size
+from . import checks
 from .array import Array
 from .bodies import Bodies, carried, carry_types, settled
 from .control import scan
@@ -78,8 +79,8 @@ def while_loop(
     With `max_iterations` the loop ends after so many, and a derivative in reverse mode needs no more memory than for
     these; without, it keeps a tape that grows with the iterations that really run.
     """
-    if max_iterations is not None and (not isinstance(max_iterations, int) or max_iterations < 0):
-        raise complain(ShapeError, f"while_loop: max_iterations must be an int of at least 0, got {max_iterations!r}")
+    if max_iterations is not None:
+        max_iterations = checks.whole("max_iterations", max_iterations, least=0)
 
     def trace(starts: Sequence[Any], types: Sequence[DType], structure: Structure) -> _Traced:
         bodies = Bodies(f"while_loop over {getattr(body, '__name__', 'its body')}", carry_types(starts, types))
@@ -105,6 +106,7 @@ def fori_loop(n: Any, body: Callable[[Any, Any], Any], init: Any) -> Any:
 
     `n` is an int, a run-time extent, or a 0-d integer array, whose value may depend on data.
     """
+    checks.function("body", body, 0, init)
     if isinstance(n, (int, str, Size)) and not isinstance(n, bool):
         (count,) = sizes.as_shape((n,))
         return scan(lambda carry, i: (body(i, carry), None), init, arange(count))[0]

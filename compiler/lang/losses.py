@@ -11,6 +11,7 @@ from ..graph import dtypes
 from ..graph.dtypes import INT64
 from ..graph.node import type_text
 from . import arithmetic as ar
+from . import checks
 from . import reducing as rd
 from .activations import shifted, softplus
 from .array import Array
@@ -22,13 +23,11 @@ from .shaping import expand_dims
 
 def _reduced(name: str, losses: Array, reduction: str, weights: Array | None = None) -> Array:
     """The losses themselves, their sum, or their mean: by the sum of `weights` where these are given."""
-    if reduction == "none":
+    if checks.choice("reduction", reduction, ("mean", "sum", "none"), losses) == "none":
         return losses
     if reduction == "sum":
         return rd.sum(losses)
-    if reduction == "mean":
-        return rd.mean(losses) if weights is None else ar.divide(rd.sum(losses), rd.sum(weights))
-    raise complain(GraphError, f'{name}: reduction is "mean", "sum" or "none", got {reduction!r}', losses)
+    return rd.mean(losses) if weights is None else ar.divide(rd.sum(losses), rd.sum(weights))
 
 
 def _paired(name: str, x: Any, target: Any) -> tuple[Array, Array]:
@@ -57,16 +56,14 @@ def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Array:
 def huber_loss(x: Any, target: Any, delta: float = 1.0, *, reduction: str = "mean") -> Array:
     """d²/2 up to |d| = delta, then delta · (|d| - delta/2), for d = x - target; delta > 0."""
     x, target = _paired("huber_loss", x, target)
-    if not delta > 0:
-        raise complain(GraphError, f"huber_loss: delta must be positive, got {delta}", x, target)
+    checks.number("delta", delta, x, target, above=0)
     return _reduced("huber_loss", _huber(ar.subtract(x, target), delta, 1.0), reduction)
 
 
 def smooth_l1_loss(x: Any, target: Any, beta: float = 1.0, *, reduction: str = "mean") -> Array:
     """d²/(2·beta) up to |d| = beta, then |d| - beta/2, for d = x - target; beta >= 0, and 0 gives |d|."""
     x, target = _paired("smooth_l1_loss", x, target)
-    if not beta >= 0:
-        raise complain(GraphError, f"smooth_l1_loss: beta must not be negative, got {beta}", x, target)
+    checks.number("beta", beta, x, target, least=0)
     d = ar.subtract(x, target)
     return _reduced("smooth_l1_loss", _huber(d, beta, 1 / beta) if beta else ar.abs(d), reduction)
 
@@ -106,8 +103,7 @@ def cross_entropy(
     logits, labels = as_array(logits), as_array(labels)
     if not dtypes.is_float(logits.dtype):
         raise complain(DTypeError, f"{name}: logits must be floating, got {logits.dtype}", logits, labels)
-    if not 0 <= label_smoothing <= 1:
-        raise complain(GraphError, f"{name}: label_smoothing lies within 0 … 1, got {label_smoothing}", logits, labels)
+    checks.number("label_smoothing", label_smoothing, logits, labels, least=0, most=1)
     k = one_axis(name, axis, logits)
     by_class = None if weight is None else _class_weight(name, weight, logits, k)
     if dtypes.is_float(labels.dtype) and labels.ndim == logits.ndim:
@@ -200,7 +196,7 @@ def _picked(name: str, x: Array, labels: Array, k: int, ignore_index: int | None
         raise complain(ShapeError, text, x, labels)
     counts = None
     if ignore_index is not None:
-        counts = ar.not_equal(ar.astype(labels, INT64), ignore_index)
+        counts = ar.not_equal(ar.astype(labels, INT64), checks.whole("ignore_index", ignore_index, x, labels))
         labels = ar.where(counts, labels, 0)
     target = wrap(checked(name, x, k, labels), (labels,))
     # A comparison instead of a gather: it fuses with the row and its adjoint is a selection.
@@ -274,7 +270,8 @@ def kl_div(x: Any, target: Any, *, log_target: bool = False, reduction: str = "m
     distributions along the other axes.
     """
     x, t = _paired("kl_div", x, target)
-    if log_target:
+    checks.choice("reduction", reduction, ("mean", "sum", "none", "batchmean"), x, t)
+    if checks.flag("log_target", log_target, x, t):
         void, probability, logarithm = ar.equal(t, -math.inf), ar.exp(t), t
     else:
         void, probability, logarithm = ar.equal(t, 0), t, ar.log(t)

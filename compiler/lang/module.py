@@ -11,6 +11,7 @@ from typing import Any, Self
 from ..errors import GraphError
 from ..graph import sites
 from ..graph.node import Node
+from . import checks
 from .array import Array
 from .explain import complain
 
@@ -96,10 +97,12 @@ class Module:
             if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
                 kwargs.pop("training", None)
         elif "training" not in kwargs:
-            given = signature.bind_partial(*args, **kwargs).arguments
+            checks.function(f"forward of {type(self).__name__}", self.forward, *args, **kwargs)
+            given = signature.bind(*args, **kwargs).arguments
             flag = given.get("training", flag)
             if "training" not in given:
                 kwargs["training"] = flag
+        checks.function(f"forward of {type(self).__name__}", self.forward, *args, **kwargs)
         before, _calls.training = _calls.training, flag
         try:
             with sites.scope(getattr(self, "_label", type(self).__name__.lower())):
@@ -111,7 +114,7 @@ class Module:
         return result
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} defines no forward()")
+        raise complain(GraphError, f"{type(self).__name__} defines no forward(); call the modules within, or define it")
 
     def named(self, prefix: str) -> Self:
         """Puts `prefix` before the names of all variables; returns the module."""
@@ -203,7 +206,7 @@ class _Listed(Module):
     """Modules and functions by number."""
 
     def __init__(self, layers: Iterable[Callable[..., Any]]) -> None:
-        self.layers = list(layers)
+        self.layers = list(checks.sequence("modules", layers, kind=GraphError))
 
     def _members(self) -> Iterable[tuple[str, Any]]:
         return [(str(k), layer) for k, layer in enumerate(self.layers)]
@@ -237,8 +240,8 @@ class Sequential(_Listed):
         super().__init__(layers)
 
     def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
+        for k, layer in enumerate(self.layers):
+            x = checks.function(f"layer {k}", layer, x)(x)
         return x
 
 
@@ -254,6 +257,8 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self.modules: dict[str, Module] = {}
+        if modules is not None and not isinstance(modules, Mapping):
+            raise complain(GraphError, f"ModuleDict: modules come as a dict, name → module, got {modules!r}")
         for name, module in (modules or {}).items():
             self[name] = module
 
@@ -266,6 +271,8 @@ class ModuleDict(Module):
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(name, str) or not name:
             raise complain(GraphError, f"ModuleDict: a name is a non-empty string, got {name!r}")
+        if not callable(module):
+            raise complain(GraphError, f"ModuleDict: {name!r} must be a module or a function", module)
         self.modules[name] = module
         self._rename()
 

@@ -10,6 +10,7 @@ from ..errors import DTypeError, GraphError, ShapeError
 from ..graph import dtypes
 from ..graph.node import type_text
 from . import arithmetic as ar
+from . import checks
 from . import reducing as rd
 from .array import Array
 from .explain import complain
@@ -52,6 +53,7 @@ def _channels(name: str, x: Array, *parameters: Any) -> list[Array | None]:
 
 def _standard(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array]:
     """((x - mean) / √(variance + eps), mean, variance) with axes kept."""
+    checks.number("eps", eps, x, least=0)
     mean = rd.mean(x, axes, keepdims=True)
     centred = ar.subtract(x, mean)
     variance = rd.mean(ar.multiply(centred, centred), axes, keepdims=True)
@@ -81,7 +83,7 @@ def rms_norm(x: Any, scale: Any = None, eps: float | None = None) -> Array:
     """
     x = _input("rms_norm", x, 1)
     axes = _trailing("rms_norm", x, scale)
-    floor = float(np.finfo(x.dtype).eps) if eps is None else eps
+    floor = float(np.finfo(x.dtype).eps) if eps is None else checks.number("eps", eps, x, least=0)
     square = rd.mean(ar.multiply(x, x), axes, keepdims=True)
     return _affine(ar.multiply(x, ar.rsqrt(ar.add(square, floor))), scale, None)
 
@@ -93,7 +95,7 @@ def group_norm(x: Any, num_groups: int, scale: Any = None, bias: Any = None, eps
     """
     x = _input("group_norm", x, 2)
     channels = x.shape[1]
-    if not isinstance(channels, int) or num_groups < 1 or channels % num_groups:
+    if not isinstance(channels, int) or checks.whole("num_groups", num_groups, x) < 1 or channels % num_groups:
         text = f"group_norm: {channels} channels do not divide into {num_groups} groups"
         raise complain(ShapeError, text, x)
     grouped = x.reshape((x.shape[0], num_groups, channels // num_groups, *x.shape[2:]))
@@ -123,6 +125,7 @@ def batch_norm(
     means, variances = _channels("batch_norm", x, running_mean, running_var)
     if (means is None) != (variances is None):
         raise complain(GraphError, "batch_norm: running_mean and running_var go together", x)
+    checks.number("eps", eps, x, least=0)
     if not training:
         if means is None or variances is None:
             raise complain(GraphError, "batch_norm: without running statistics there is only training=True", x)
@@ -131,6 +134,7 @@ def batch_norm(
     y = _affine(y, *factors)
     if means is None:
         return y
+    checks.number("momentum", momentum, x, least=0, most=1)
     n = wrap(rd.count(x.shape, axes, x.dtype))
     unbiased = ar.multiply(variance, ar.divide(n, ar.maximum(ar.subtract(n, 1), 1)))
     updates = {}

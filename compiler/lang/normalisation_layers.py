@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import ShapeError
 from ..graph.node import type_text
-from . import init
+from . import checks, init
 from . import normalisation as nm
 from .array import Array
 from .create import variable
@@ -16,7 +16,7 @@ from .module import Module
 
 
 def _extents(shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return shape if isinstance(shape, tuple) else (shape,)
+    return tuple(checks.whole("shape", n, least=0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
 
 
 class LayerNorm(Module):
@@ -54,7 +54,8 @@ class GroupNorm(Module):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = "float32"
     ) -> None:
-        if num_groups < 1 or num_channels % num_groups:
+        checks.whole("num_channels", num_channels, least=0)
+        if checks.whole("num_groups", num_groups) < 1 or num_channels % num_groups:
             text = f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups"
             raise complain(ShapeError, text)
         self.scale = variable(init.ones((num_channels,), dtype=dtype), name="scale") if affine else None
@@ -84,7 +85,9 @@ class BatchNorm(Module):
         *,
         dtype: Any = "float32",
     ) -> None:
-        shape = (num_features,)
+        shape = (checks.whole("num_features", num_features, least=0),)
+        checks.number("momentum", momentum, least=0, most=1)
+        checks.number("eps", eps, least=0)
         self.scale = variable(init.ones(shape, dtype=dtype), name="scale") if affine else None
         self.bias = variable(init.zeros(shape, dtype=dtype), name="bias") if affine else None
         self.running_mean = variable(init.zeros(shape, dtype=dtype), name="running_mean", requires_grad=False)

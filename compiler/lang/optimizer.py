@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DTypeError, GradientError, GraphError, ShapeError
-from ..graph.node import Node, toposort
+from ..graph.dtypes import BOOL
+from ..graph.node import Node, toposort, type_text
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .clipping import clip_by_global_norm, clip_by_value
 from .create import handle, variable
-from .explain import complain
+from .explain import complain, refuse
 from .grads import grad
-from .lift import weak_kind
+from .lift import as_numpy
+
+# Options that all optimisers which have them take in the same range: the greatest number, from 0 on; and flags.
+_NUMBERS = {"momentum": math.inf, "weight_decay": math.inf, "dampening": 1.0, "eps": math.inf, "alpha": 1.0}
+_FLAGS = {"nesterov", "centered"}
 
 Updates = dict[Array, Array]
 Options = dict[str, Any]
@@ -23,6 +30,8 @@ Options = dict[str, Any]
 
 def trainable(loss: Array) -> list[Array]:
     """The variables that `loss` depends on and that require gradients, in order of first use."""
+    if not isinstance(loss, Array):
+        raise refuse(GradientError, f"a loss is a symbolic array, got {type(loss).__name__}", loss)
     reached = [n for n in toposort([loss.node]) if n.op.name == "variable" and n["token"].requires_grad]
     return [handle(n) for n in reached]
 
@@ -30,10 +39,16 @@ def trainable(loss: Array) -> list[Array]:
 def _checked_rate(lr: Any) -> None:
     if isinstance(lr, Array):
         if lr.shape != ():
-            raise complain(ShapeError, "a learning rate is a number or a 0-d array", lr)
-    elif weak_kind(lr) is None and not callable(lr):
-        text = f"a learning rate is a number, a 0-d input, a variable or a schedule, got {lr!r}"
-        raise complain(DTypeError, text)
+            text = f"a learning rate is a number or a 0-d array, got {type_text(lr.shape, lr.dtype)}"
+            raise refuse(ShapeError, text, lr)
+        if lr.dtype == BOOL:
+            raise refuse(DTypeError, f"a learning rate is a number, got {lr.dtype}", lr)
+    elif not checks.is_number(lr):
+        if not callable(lr):
+            text = f"a learning rate is a number, a 0-d input, a variable or a schedule, got {lr!r}"
+            raise refuse(DTypeError, text)
+    else:
+        checks.number("a learning rate", lr, least=0)
 
 
 class Optimizer:
@@ -47,6 +62,8 @@ class Optimizer:
     kind = "optimizer"
 
     def __init__(self, **options: Any) -> None:
+        if "lr" not in options:
+            raise complain(GraphError, f'{self.kind}: an optimiser has the option "lr"')
         self.defaults: Options = options
         self.check(options)
         self.state: dict[str, Array] = {}
@@ -77,7 +94,8 @@ class Optimizer:
         Raises GradientError when the loss is not a floating scalar or nothing is left to update, GraphError for an
         option that the optimiser does not have.
         """
-        chosen = trainable(loss) if variables is None else self._grouped(variables)
+        reached = trainable(loss)
+        chosen = reached if variables is None else self._grouped(variables)
         if not chosen:
             raise complain(GradientError, f"{self.kind}: the loss reaches no variable that requires a gradient", loss)
         gradients = grad(loss, chosen)
@@ -92,7 +110,14 @@ class Optimizer:
         self._updates = updates = {}
         # What variables share is named after the first of them, so that two optimisers fit into one step.
         self._first = {}
-        for v in gradients:
+        if not isinstance(gradients, Mapping):
+            raise complain(GradientError, f"{self.kind}: gradients come as a dict, variable → gradient", gradients)
+        for v, g in gradients.items():
+            self._updatable(v)
+            shape = g.shape if isinstance(g, Array) else as_numpy(g).shape
+            if shape not in ((), v.shape):
+                text = f"{self.kind}: the gradient of {v.describe()} must have its shape, got {list(shape)}"
+                raise complain(ShapeError, text, v, g)
             self._first.setdefault(self._family(v), v)
         for v, g in gradients.items():
             step = self.step(v, g, self.options(v))
@@ -101,11 +126,16 @@ class Optimizer:
 
     def step(self, v: Array, g: Array, options: Options) -> Array:
         """What is subtracted from `v`; state is read by `slot` and written by `put`."""
-        raise NotImplementedError
+        raise complain(GraphError, f"{type(self).__name__} defines no step()")
 
     def check(self, options: Options) -> None:
         """Raises for options that make no sense; those of a group come together with the defaults."""
         _checked_rate(options["lr"])
+        for name in _NUMBERS.keys() & options.keys():
+            if not isinstance(options[name], Array):
+                checks.number(name, options[name], least=0, most=_NUMBERS[name])
+        for name in _FLAGS & options.keys():
+            checks.flag(name, options[name])
 
     def options(self, v: Array) -> Options:
         """The options of the group of a variable."""
@@ -114,7 +144,9 @@ class Optimizer:
     def _grouped(self, given: Sequence[Array | Mapping[str, Any]]) -> list[Array]:
         """The variables of all groups; notes their options."""
         chosen: list[Array] = []
-        for group in given:
+        if isinstance(given, Mapping):
+            given = [given]
+        for group in checks.sequence("variables", given, kind=GradientError):
             own = dict(group) if isinstance(group, Mapping) else {"params": group}
             if "params" not in own:
                 raise complain(GraphError, f'{self.kind}: a group of variables is a dict with "params", got {own!r}')
@@ -125,14 +157,19 @@ class Optimizer:
                 raise complain(GraphError, f"{self.kind}: no option is called {unknown[0]!r}; there are {known}")
             options = {**self.defaults, **own} if own else self.defaults
             self.check(options)
-            for v in [members] if isinstance(members, Array) else members:
-                if not isinstance(v, Array) or v.node.op.name != "variable":
-                    raise complain(GradientError, f"{self.kind}: only variables can be updated", v)
+            listed = [members] if isinstance(members, Array) else checks.sequence("params", members, kind=GradientError)
+            for v in listed:
+                self._updatable(v)
                 if any(v is c for c in chosen):
                     raise complain(GradientError, f'{self.kind}: variable "{v.name}" is listed twice', v)
                 chosen.append(v)
                 self._options[v.node] = options
         return chosen
+
+    def _updatable(self, v: Any) -> None:
+        if not isinstance(v, Array) or v.node.op.name != "variable":
+            what = v.describe() if isinstance(v, Array) else repr(v)
+            raise complain(GradientError, f"{self.kind}: only variables can be updated, not {what}", v)
 
     def _family(self, v: Array) -> Any:
         """What variables have in common that share scalars of state: their dtype and their group."""
@@ -142,7 +179,7 @@ class Optimizer:
         """The learning rate in the dtype of `v`."""
         lr = self.options(v)["lr"]
         if callable(lr) and not isinstance(lr, Array):
-            lr = lr(self.count())
+            lr = checks.function("a schedule of the learning rate", lr, 0)(self.count())
             _checked_rate(lr)
         return ar.astype(lr, v.dtype) if isinstance(lr, Array) else lr
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import GraphError
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .explain import complain
 from .optimizer import Optimizer, Options
@@ -95,7 +96,8 @@ class Adam(Optimizer):
 
 
 def _check_betas(kind: str, betas: Any) -> None:
-    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+    numbers = isinstance(betas, (tuple, list)) and len(betas) == 2 and all(map(checks.is_number, betas))
+    if not numbers or not all(0 <= b < 1 for b in betas):
         raise complain(GraphError, f"{kind}: betas are two numbers within 0 … 1, got {betas}")
 
 

@@ -29,10 +29,10 @@ from ..graph.dtypes import FLOAT32, INT32, INT64, DType
 from ..graph.node import type_text
 from ..graph.sizes import Shape
 from . import arithmetic as ar
-from . import bits, bodies, reducing, shaping, sorting
+from . import bits, bodies, checks, reducing, shaping, sorting
 from .array import Array
 from .explain import complain
-from .lift import apply, as_array, broadcast_shapes, spread, weak_kind, wrap
+from .lift import apply, as_array, one_axis, spread, weak_kind, wrap
 
 # Streams that no draw has: the number of a draw stays below.
 _FOLD, _SPLIT = 0xFFFFFFFF, 0x1FFFFFFFF
@@ -59,7 +59,10 @@ def _checked(name: str, given: Any) -> Array:
 
 def fold_in(key: Any, data: Any) -> Array:
     """A key for each element of the integer array `data`, int64 of its shape: equal for equal keys and data only."""
-    key, data = _checked("fold_in", key), ar.astype(as_array(data), INT64)
+    key, data = _checked("fold_in", key), as_array(data)
+    if not dtypes.is_integer(data.dtype):
+        raise complain(DTypeError, f"fold_in: data must be integers, got {data.dtype}", data)
+    data = ar.astype(data, INT64)
     return _philox(key, as_array(_FOLD, INT64), data)
 
 
@@ -118,10 +121,14 @@ def uniform(key: Any, shape: Any = (), low: Any = 0.0, high: Any = 1.0, dtype: A
 
 def _broadcasts(name: str, shape: Shape, *operands: Array) -> None:
     """Raises ShapeError where operands do not broadcast to a shape that was asked for."""
-    found = broadcast_shapes(name, [shape, *(x.shape for x in operands)], operands)
-    if found != shape:
+    fits = all(
+        len(x.shape) <= len(shape)
+        and all(m in (1, n) for m, n in zip(x.shape, shape[len(shape) - len(x.shape) :], strict=True))
+        for x in operands
+    )
+    if not fits:
         texts = " and ".join(type_text(x.shape, x.dtype) for x in operands)
-        raise complain(ShapeError, f"{name}: {texts} does not broadcast to {list(shape)}", *operands)
+        raise complain(ShapeError, f"{name}: {texts} does not broadcast to [{', '.join(map(str, shape))}]", *operands)
 
 
 def normal(key: Any, shape: Any = (), dtype: Any = "float32") -> Array:
@@ -145,6 +152,8 @@ def normal(key: Any, shape: Any = (), dtype: Any = "float32") -> Array:
 
 def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Array:
     """True with probability p, which broadcasts to `shape`, by default its own; bool."""
+    if not isinstance(p, Array) and checks.is_number(p):
+        checks.number("p", p, least=0, most=1)
     p = as_array(p)
     if not dtypes.is_float(p.dtype):
         p = ar.astype(p, FLOAT32)
@@ -181,7 +190,7 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None) -> Arr
         logits = ar.astype(logits, FLOAT32)
     if not logits.ndim:
         raise complain(ShapeError, "categorical: logits need at least one axis", logits)
-    last = shaping.moveaxis(logits, axis, -1)
+    last = shaping.moveaxis(logits, one_axis("categorical", axis, logits), -1)
     batch = last.shape[:-1] if shape is None else sizes.as_shape(shape)
     target = (*batch, last.shape[-1])
     _broadcasts("categorical", target, last)

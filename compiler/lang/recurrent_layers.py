@@ -7,8 +7,8 @@ from typing import Any
 from ..errors import ShapeError
 from ..graph.node import type_text
 from . import arithmetic as ar
+from . import checks, init
 from . import functional as fn
-from . import init
 from .array import Array
 from .control import scan
 from .create import variable
@@ -41,6 +41,8 @@ class LSTM(Module):
         dtype: Any = "float32",
     ) -> None:
         rng = init.generator(seed)
+        checks.whole("input_size", input_size, least=0)
+        checks.whole("hidden_size", hidden_size, least=1)
 
         def start(name: str, *shape: int) -> Array:
             return variable(init.fan_uniform(shape, hidden_size, seed=rng, dtype=dtype), name=name)
@@ -51,6 +53,11 @@ class LSTM(Module):
         self.bias_hh = start("bias_hh", 4 * hidden_size) if bias else None
         self.hidden_size, self.batch_first = hidden_size, batch_first
 
+    def _pair(self, state: Any) -> Any:
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise complain(ShapeError, "LSTM: the state is a pair (h, c)", state)
+        return state
+
     def forward(self, x: Any, state: tuple[Any, Any] | None = None) -> tuple[Array, tuple[Array, Array]]:
         """`state` is (h, c) [batch, hidden] before the first step, zeros unless given."""
         x = as_array(x)
@@ -58,7 +65,12 @@ class LSTM(Module):
             raise complain(ShapeError, f"LSTM: x must have three axes: {type_text(x.shape, x.dtype)}", x)
         x = moveaxis(x, 0, 1) if self.batch_first else x
         nought = full((x.shape[1], self.hidden_size), 0, self.weight_hh.dtype)
-        h, c = (nought, nought) if state is None else map(as_array, state)
+        h, c = (nought, nought) if state is None else map(as_array, self._pair(state))
+        for name, start in (("h", h), ("c", c)):
+            if start.shape != nought.shape:
+                texts = f"{type_text(start.shape, start.dtype)} for x {type_text(x.shape, x.dtype)}"
+                text = f"LSTM: {name} of the state must be [batch, {self.hidden_size}]: {texts}"
+                raise complain(ShapeError, text, x, start)
         # What the inputs add to the gates does not wait for the steps before.
         given = fn.linear(x, self.weight_ih, self.bias_ih)
         if self.bias_hh is not None:

@@ -11,6 +11,7 @@ from ..graph.dtypes import BOOL, FLOAT32, INT64, UINT8, DType
 from ..graph.node import Node, type_text
 from ..graph.sizes import Shape
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .explain import complain
 from .lift import apply, as_array, axes_of, reshaped, weak_kind, wrap
@@ -19,7 +20,7 @@ _INFINITY = float("inf")
 
 
 def _kept(result: Array, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-    if not keepdims:
+    if not checks.flag("keepdims", keepdims, x):
         return result
     shape = tuple(1 if k in axes else n for k, n in enumerate(x.shape))
     return wrap(reshaped(result.node, shape), (result,))
@@ -132,23 +133,27 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """Whether some element is true (not 0); False of nothing."""
-    return ar.not_equal(sum(ar.astype(x, BOOL), axis, keepdims), 0)
+    x = as_array(x)
+    return ar.not_equal(sum(ar.astype(x, BOOL), axes_of("any", axis, x), keepdims), 0)
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """Whether every element is true (not 0); True of nothing."""
-    return ar.equal(sum(ar.logical_not(ar.astype(x, BOOL)), axis, keepdims), 0)
+    x = as_array(x)
+    return ar.equal(sum(ar.logical_not(ar.astype(x, BOOL)), axes_of("all", axis, x), keepdims), 0)
 
 
 def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Array:
     """How many elements are not 0, in int64; NaN is not 0."""
-    return sum(ar.astype(x, BOOL), axis, keepdims)
+    x = as_array(x)
+    return sum(ar.astype(x, BOOL), axes_of("count_nonzero", axis, x), keepdims)
 
 
 def var(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
     """The sum of squared distances from the mean, divided by n - correction; not finite where that is not positive."""
     x = as_array(x)
     axes = axes_of("var", axis, x)
+    checks.number("correction", correction, x)
     if not dtypes.is_float(x.dtype):
         x = ar.astype(x, FLOAT32)
     distance = ar.subtract(x, mean(x, axes, keepdims=True))
@@ -164,7 +169,8 @@ def root(v: Array) -> Array:
 
 def std(x: Any, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Array:
     """The square root of `var`; derivative 0 at 0."""
-    return root(var(x, axis, correction, keepdims))
+    x = as_array(x)
+    return root(var(x, axes_of("std", axis, x), correction, keepdims))
 
 
 def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Array:

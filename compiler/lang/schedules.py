@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import GraphError
 from ..graph.dtypes import FLOAT64
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .explain import complain
 from .filling import full
@@ -83,6 +84,7 @@ def cosine(peak: float, steps: int, warmup: int = 0, start: float = 0.0, final: 
 
 def piecewise(boundaries: Sequence[int], values: Sequence[float]) -> Schedule:
     """values[0] before step boundaries[0], values[1] from there on before boundaries[1], and so on."""
+    values, boundaries = checks.sequence("values", values), checks.sequence("boundaries", boundaries)
     _numbers("piecewise", **{f"value {k}": v for k, v in enumerate(values)})
     if len(values) != len(boundaries) + 1:
         text = f"{len(boundaries)} boundaries take one value more, got {len(values)}"

@@ -13,6 +13,7 @@ from ..graph import build as b
 from ..graph import sizes
 from ..graph.node import type_text
 from ..graph.sizes import Extent, Size
+from . import checks
 from .array import Array
 from .explain import complain
 from .lift import (
@@ -36,7 +37,7 @@ def reshape(x: Any, shape: Any, copy: bool | None = None) -> Array:
     """
     x = as_array(x)
     given = list(shape) if isinstance(shape, (tuple, list)) else [shape]
-    unknown = [k for k, n in enumerate(given) if not isinstance(n, (str, Size)) and n == -1]
+    unknown = [k for k, n in enumerate(given) if checks.is_whole(n) and n == -1]
     if len(unknown) > 1:
         raise complain(ShapeError, f"reshape: only one extent may be -1, got {tuple(given)}", x)
     if unknown:
@@ -60,9 +61,11 @@ def ravel(x: Any) -> Array:
 def permute_dims(x: Any, axes: Sequence[int]) -> Array:
     """Axis k of the result is axis `axes[k]` of x."""
     x = as_array(x)
-    found = tuple(a % x.ndim if x.ndim and -x.ndim <= a < x.ndim else a for a in axes)
+    axes = checks.sequence("axes", axes, x)
+    found = tuple(a % x.ndim if checks.is_whole(a) and -x.ndim <= a < x.ndim else -1 for a in axes)
     if sorted(found) != list(range(x.ndim)):
-        raise complain(ShapeError, f"permute_dims: {tuple(axes)} is not a permutation of {x.ndim} axes", x)
+        text = f"permute_dims: {tuple(axes)} is not a permutation of the axes of {type_text(x.shape, x.dtype)}"
+        raise complain(ShapeError, text, x)
     node = x.node
     if node.op.name == "permute":
         found, node = tuple(node["axes"][a] for a in found), node.inputs[0]
@@ -73,7 +76,8 @@ def matrix_transpose(x: Any) -> Array:
     """The last two axes exchanged."""
     x = as_array(x)
     if x.ndim < 2:
-        raise complain(ShapeError, f"matrix_transpose: at least 2 axes are needed, got {x.ndim}", x)
+        text = f"matrix_transpose: at least 2 axes are needed, got {type_text(x.shape, x.dtype)}"
+        raise complain(ShapeError, text, x)
     return permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -105,8 +109,10 @@ def broadcast_to(x: Any, shape: Any) -> Array:
     """x stretched to `shape` by NumPy's rule."""
     x = as_array(x)
     target = sizes.as_shape(shape)
-    if broadcast_shapes("broadcast_to", (x.shape, target), (x,)) != target:
-        text = f"broadcast_to: {type_text(x.shape, x.dtype)} does not broadcast to {list(target)}"
+    rank = x.ndim
+    fits = rank <= len(target) and all(m in (1, n) for m, n in zip(x.shape, target[len(target) - rank :], strict=True))
+    if not fits:
+        text = f"broadcast_to: {type_text(x.shape, x.dtype)} does not broadcast to [{', '.join(map(str, target))}]"
         raise complain(ShapeError, text, x)
     return wrap(stretch(x.node, target), (x,))
 
@@ -123,13 +129,21 @@ def expand_dims(x: Any, axis: Any = 0) -> Array:
     x = as_array(x)
     given = axis if isinstance(axis, (tuple, list)) else (axis,)
     rank = x.ndim + len(given)
-    at = sorted(a % rank for a in given if -rank <= a < rank)
-    if len(set(at)) != len(given):
-        raise complain(ShapeError, f"expand_dims: {axis} does not name distinct axes of a result of rank {rank}", x)
+    at = new_axes("expand_dims", given, rank, x)
     shape: list[Extent] = list(x.shape)
     for a in at:
         shape.insert(a, 1)
     return wrap(reshaped(x.node, tuple(shape)), (x,))
+
+
+def new_axes(name: str, given: Sequence[Any], rank: int, *of: Any) -> list[int]:
+    """Where new axes stand in a result of `rank` axes, in order. Raises ShapeError."""
+    at = sorted(a % rank for a in given if checks.is_whole(a) and -rank <= a < rank)
+    if len(set(at)) != len(given):
+        shown = given[0] if len(given) == 1 else tuple(given)
+        text = f"{name}: axis {shown!r} does not name distinct axes of a result of rank {rank}"
+        raise complain(ShapeError, text, *of)
+    return at
 
 
 def squeeze(x: Any, axis: Any = None) -> Array:
@@ -144,7 +158,7 @@ def squeeze(x: Any, axis: Any = None) -> Array:
 
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Array:
     """Arrays one behind the other along an axis; flattened first where the axis is None."""
-    values = [as_array(a) for a in arrays]
+    values = [as_array(a) for a in checks.sequence("arrays", arrays)]
     if not values:
         raise complain(ShapeError, "concat: at least one array is needed")
     if axis is None:
@@ -165,13 +179,14 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Array:
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Array:
     """Arrays of one shape along a new axis."""
-    values = [as_array(a) for a in arrays]
+    values = [as_array(a) for a in checks.sequence("arrays", arrays)]
     if not values:
         raise complain(ShapeError, "stack: at least one array is needed")
     for v in values[1:]:
         if v.shape != values[0].shape:
             texts = f"{type_text(values[0].shape, values[0].dtype)} and {type_text(v.shape, v.dtype)}"
             raise complain(ShapeError, f"stack: shapes differ: {texts}", values[0], v)
+    new_axes("stack", (axis,), values[0].ndim + 1, values[0])
     return concat([expand_dims(v, axis) for v in values], axis)
 
 
@@ -181,7 +196,7 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Array]:
     k = one_axis("split", axis, x)
     lead = (slice(None),) * k
     if isinstance(sections, (tuple, list, np.ndarray)):
-        edges = [None, *(e if isinstance(e, Size) else int(e) for e in sections), None]
+        edges = [None, *(e if isinstance(e, Size) else checks.whole("a position", e, x) for e in sections), None]
         return [x[(*lead, slice(low, high))] for low, high in pairwise(edges)]
     if isinstance(sections, Array) or not hasattr(sections, "__index__") or sections.__index__() < 1:
         raise complain(ShapeError, f"split: a positive number of parts or positions are expected, got {sections!r}", x)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import GraphError, ShapeError
+from ..errors import ShapeError
 from ..graph import build as b
 from ..graph import sizes
 from ..graph.dtypes import BOOL, UINT8
-from ..graph.node import Node, type_text
+from ..graph.node import type_text
 from . import arithmetic as ar
+from . import checks
 from .array import Array
 from .explain import complain
-from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, reshaped, wrap
+from .indexing import picked
+from .lift import apply, as_array, cast_node, common_dtype, one_axis, operands_of, wrap
 from .reducing import mirrored
 
 
@@ -21,23 +23,8 @@ def ordered(x: Array) -> Array:
     return ar.astype(x, UINT8) if x.dtype == BOOL else x
 
 
-def picked(x: Array, at: Array, axis: int) -> Array:
-    """Elements of x along an axis at int64 positions that are known to lie in it; the other axes go along."""
-    flat: Node | None = None
-    stride: sizes.Extent = 1
-    for k in reversed(range(x.ndim)):
-        term = at.node if k == axis else b.iota(at.shape, k)
-        if stride != 1:
-            term = b.mul(term, b.broadcast(b.extent(stride), at.shape, ()))
-        flat = term if flat is None else b.add(flat, term)
-        stride = sizes.mul(x.shape[k], stride)
-    assert flat is not None
-    return apply("take", (reshaped(x.node, (stride,)), flat), 0, of=(x, at))
-
-
 def _order(name: str, x: Array, axis: int, descending: bool) -> Array:
-    if not isinstance(descending, bool):
-        raise complain(GraphError, f"{name}: descending is True or False, got {descending!r}", x)
+    checks.flag("descending", descending, x)
     keys = ordered(x)
     return apply("argsort", ((mirrored(keys) if descending else keys).node,), axis, of=(x,))
 
@@ -67,11 +54,11 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Array, Array]:
     x = as_array(x)
     at = one_axis("topk", axis, x)
     least = sizes.lower_bound(x.shape[at])
-    if isinstance(k, bool) or not hasattr(k, "__index__") or isinstance(k, Array) or not 0 <= k.__index__() <= least:
+    if not checks.is_whole(k) or not 0 <= k <= least:
         text = f"topk: k is an int from 0 to {least} for axis {at} of {type_text(x.shape, x.dtype)}, got {k!r}"
         raise complain(ShapeError, text, x)
     order = _order("topk", x, at, descending=True).node
-    stops = [k.__index__() if a == at else n for a, n in enumerate(x.shape)]
+    stops = [int(k) if a == at else n for a, n in enumerate(x.shape)]
     indices = wrap(b.slice(order, [0] * x.ndim, stops, [1] * x.ndim), (x,))
     return picked(x, indices, at), indices
 
@@ -82,8 +69,7 @@ def searchsorted(sorted: Any, values: Any, side: str = "left") -> Array:
     In front of equal elements, with side="right" behind them; NaN counts as greater than every number. Operands meet
     in a common dtype. Raises ShapeError if `sorted` has not one axis.
     """
-    if side not in ("left", "right"):
-        raise complain(GraphError, f'searchsorted: side is "left" or "right", got {side!r}', sorted, values)
+    checks.choice("side", side, ("left", "right"), sorted, values)
     keys, x = operands_of(sorted, values)
     keys = as_array(keys)
     dtype = common_dtype((keys, x))

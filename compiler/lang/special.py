@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import GraphError
+from . import checks
 from .arithmetic import floats
 from .array import Array
 from .explain import complain
@@ -48,7 +49,7 @@ def polygamma(n: int, x: Any) -> Array:
 
     Raises GraphError for another n.
     """
-    if isinstance(n, bool) or not hasattr(n, "__index__") or isinstance(n, Array) or not 0 <= n.__index__() <= _HIGHEST:
+    if not checks.is_whole(n) or not 0 <= n <= _HIGHEST:
         raise complain(GraphError, f"polygamma: n is an int from 0 to {_HIGHEST}, got {n!r}", *operands_of(x))
-    n = n.__index__()
+    n = int(n)
     return digamma(x) if n == 0 else _unary("polygamma", x, n)

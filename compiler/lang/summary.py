@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import GraphError
 from ..graph.node import Node, type_text
 from .array import Array
+from .explain import complain
 from .module import Module, recorded
 from .tree import flatten
 
@@ -17,6 +19,8 @@ def summary(model: Module, *args: Any, **kwargs: Any) -> str:
     `print(ad.nn.summary(model, ad.input("x", ("batch", 784))))`. Nothing is compiled or run; `kwargs` go to the call.
     A module that is called twice has two lines, of which the second counts no parameters.
     """
+    if not isinstance(model, Module):
+        raise complain(GraphError, "summary: the model must be a module", model)
     paths = {id(m): path for path, m in model.named_modules().items()}
     seen: set[Node] = set()
     rows = [("layer", "kind", "output", "parameters")]

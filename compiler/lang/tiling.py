@@ -12,10 +12,11 @@ from ..graph import build as b
 from ..graph import dtypes, sizes
 from ..graph.node import Node, type_text
 from ..graph.sizes import Extent, Size
+from . import checks
 from .array import Array
 from .explain import complain
 from .indexing import take
-from .lift import apply, as_array, as_numpy, axes_of, cast_node, one_axis, reshaped, wrap
+from .lift import apply, as_array, as_numpy, axes_of, cast_node, one_axis, reshaped, weak_kind, wrap
 from .shaping import concat, ravel
 
 MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -29,15 +30,18 @@ def pad(x: object, pad_width: Any, mode: str = "constant", constant_values: Any 
     ShapeError for widths that do not fit, or where an empty axis has nothing to repeat.
     """
     x = as_array(x)
-    if mode not in MODES:
-        raise complain(ShapeError, f"pad: mode must be one of {', '.join(MODES)}, got {mode!r}", x)
+    checks.choice("mode", mode, MODES, x, kind=ShapeError)
     widths = _widths(x, pad_width)
     if not any(n != 0 for pair in widths for n in pair):
         return x
     if mode == "constant":
-        fill = cast_node(constant_values, x.dtype)
-        if fill.shape != ():
+        value = as_array(constant_values)
+        if value.shape != ():
             raise complain(ShapeError, "pad: constant_values must be a scalar", x, constant_values)
+        if dtypes.is_float(value.dtype) and not dtypes.is_float(x.dtype):
+            text = f"pad: constant_values of {value.dtype} do not fit {x.dtype}; use astype on either"
+            raise complain(DTypeError, text, x, constant_values)
+        fill = cast_node(value if weak_kind(constant_values) is None else constant_values, x.dtype)
         low, high = tuple(w[0] for w in widths), tuple(w[1] for w in widths)
         return apply("pad", (x.node, fill), low, high, (0,) * x.ndim, of=(x, constant_values))
     for axis, (before, after) in enumerate(widths):
@@ -49,14 +53,14 @@ def pad(x: object, pad_width: Any, mode: str = "constant", constant_values: Any 
 def _widths(x: Array, given: Any) -> list[tuple[Extent, Extent]]:
     if isinstance(given, (int, np.integer, Size)):
         given = (given, given)
-    pairs = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    pairs = given.tolist() if isinstance(given, np.ndarray) else list(checks.sequence("pad_width", given, x))
     if len(pairs) == 2 and all(isinstance(p, (int, np.integer, Size)) for p in pairs):
         pairs = [tuple(pairs)] * x.ndim
     if len(pairs) == 1 and x.ndim > 1:
         pairs = pairs * x.ndim
-    if len(pairs) != x.ndim or any(len(p) != 2 for p in pairs):
+    if len(pairs) != x.ndim or any(not isinstance(p, (tuple, list)) or len(p) != 2 for p in pairs):
         raise complain(ShapeError, f"pad: {given} does not give a pair for each of {x.ndim} axes", x)
-    widths = [tuple(n if isinstance(n, Size) else int(n) for n in p) for p in pairs]
+    widths = [tuple(n if isinstance(n, Size) else checks.whole("a width", n, x) for n in p) for p in pairs]
     if any(isinstance(n, int) and n < 0 for p in widths for n in p):
         raise complain(ShapeError, f"pad: widths must not be negative, got {given}; use a slice to remove elements", x)
     return [(p[0], p[1]) for p in widths]
@@ -112,9 +116,9 @@ def roll(x: object, shift: Any, axis: Any = None) -> Array:
     if len(shifts) != len(axes):
         raise complain(ShapeError, f"roll: {len(shifts)} shifts for {len(axes)} axes", x)
     for k, by in zip(axes, shifts, strict=True):
-        if isinstance(by, Array) or not hasattr(by, "__index__"):
+        if not checks.is_whole(by):
             raise complain(ShapeError, f"roll: a shift is an int, got {by!r}", x)
-        x = _rolled(x, by.__index__(), k)
+        x = _rolled(x, int(by), k)
     return x
 
 
@@ -174,7 +178,7 @@ def tile(x: Any, repetitions: Any) -> Array:
     of the last axes; new axes come in front where there are more of them than axes."""
     x = as_array(x)
     many: Sequence[Any] = repetitions if isinstance(repetitions, (tuple, list)) else (repetitions,)
-    counts = sizes.as_shape([n if isinstance(n, (str, Size)) else int(n) for n in many])
+    counts = sizes.as_shape(many)
     rank = max(x.ndim, len(counts))
     shape = (*(1,) * (rank - x.ndim), *x.shape)
     counts = (*(1,) * (rank - len(counts)), *counts)

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..errors import SymbolicError
 from ..graph import dtypes
+from . import checks
 from .array import Array
 from .create import input
+from .explain import complain
 from .lift import as_numpy, weak_kind
 from .tree import Structure, flatten, unflatten
 
@@ -33,12 +35,17 @@ class Function:
     """
 
     def __init__(self, fn: Callable[..., Any], static: Sequence[str], options: dict[str, Any]) -> None:
+        if not callable(fn):
+            raise complain(SymbolicError, f"function: what is traced must be a function, got {fn!r}")
         update_wrapper(self, fn)
-        self._fn, self._static, self._options = fn, frozenset(static), options
+        self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
+        names = (static,) if isinstance(static, str) else checks.sequence("static", static, kind=SymbolicError)
+        self._fn, self._static, self._options = fn, frozenset(names), options
         self._signature = inspect.signature(fn)
         unknown = self._static - set(self._signature.parameters)
         if unknown:
-            raise SymbolicError(f"{fn.__name__} has no parameter {sorted(unknown)[0]!r} to be static")
+            text = f"function: {self.__name__} has no parameter {sorted(unknown)[0]!r} to be static"
+            raise complain(SymbolicError, text)
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -59,6 +66,11 @@ class Function:
             tuple((type(x).__name__, x) if f else None for x, f in zip(leaves, fixed, strict=True)),
             tuple((k, bound.arguments[k]) for k in sorted(self._static) if k in bound.arguments),
         )
+        try:
+            hash(key)
+        except TypeError:
+            text = f"{self.__name__}: static arguments must be hashable, such as numbers, strings and tuples"
+            raise complain(SymbolicError, text, *(value for _, value in key[-1]), names=sorted(self._static)) from None
         with self._lock:
             if key not in self._compiled:
                 self._compiled[key] = self._trace(bound, leaves, fixed, structure, arrays)
@@ -68,7 +80,7 @@ class Function:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise SymbolicError(f"{self._fn.__name__}: {error}") from None
+            raise complain(SymbolicError, f"{self.__name__}: {error}") from None
         bound.apply_defaults()
         return bound
 
@@ -85,8 +97,9 @@ class Function:
         filled = [x if f else next(rest) for x, f in zip(leaves, fixed, strict=True)]
         bound.arguments.update(unflatten(structure, filled))
         outputs = self._fn(*bound.args, **bound.kwargs)
+        name = self.__name__ if self.__name__.isidentifier() else "function"  # that of a lambda is no name in C
         assert _compile is not None, "the front of the package has not said how to compile"
-        return _compile(inputs, outputs, **{"name": self._fn.__name__, **self._options})
+        return _compile(inputs, outputs, **{"name": name, **self._options})
 
 
 def _concrete(x: Any) -> np.ndarray[Any, Any]:

@@ -10,6 +10,7 @@ from ..graph import sizes
 from ..graph.contraction import AxisMap
 from ..graph.node import type_text
 from ..graph.sizes import Extent
+from . import checks
 from .array import Array
 from .explain import complain
 
@@ -19,7 +20,7 @@ LAYOUTS = {1: "[N, C, W]", 2: "[N, C, H, W]", 3: "[N, C, D, H, W]"}
 def per_axis(name: str, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
     """An int for every one of `rank` axes, from one for all or a tuple."""
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
-    if len(given) != rank or any(not hasattr(v, "__index__") or v.__index__() < least for v in given):
+    if len(given) != rank or any(not checks.is_whole(v) or v < least for v in given):
         several = {1: "", 2: " or a pair of such", 3: " or three of such"}[rank]
         raise complain(ShapeError, f"{name}: {what} must be an int of at least {least}{several}, got {value!r}")
     return tuple(v.__index__() for v in given)
@@ -60,6 +61,7 @@ def window_axis(
     where no window fits.
     """
     span = reach(kernel, dilation)
+    checks.flag("ceil_mode", ceil_mode, *of)
     if sizes.lower_bound(n) + low + high < span:
         text = f"{name}: a window of {span} does not fit an axis of {n} padded by {low} and {high}"
         raise complain(ShapeError, text, *of)

@@ -1,4 +1,4 @@
-"""The engine that applies rules to a program, and the plain traversal that maps one."""
+"""The engine that applies rules to a program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import VerifyError
 from ..graph import sites
 from ..graph.control import Body, bodies
-from ..graph.node import Node, make
+from ..graph.node import Node, make, toposort
 from ..graph.program import Program
 
 CLASSES = ("exact", "rounding", "stability")
@@ -95,24 +95,6 @@ def operands(node: Node) -> tuple[Node, ...]:
     return (*node.inputs, *(o for body in bodies(node) for o in body.outputs))
 
 
-def toposort(roots: Iterable[Node]) -> list[Node]:
-    """Every node below the roots, operands and loop bodies first."""
-    order: list[Node] = []
-    seen: set[Node] = set()
-    stack: list[Node | None] = list(reversed(list(roots)))  # None: what lies below it has all its operands in order
-    while stack:
-        node = stack.pop()
-        if node is None:
-            order.append(stack.pop())  # type: ignore[arg-type]
-        elif node not in seen:
-            seen.add(node)
-            stack += (node, None)
-            for operand in reversed(operands(node)):
-                if operand not in seen:
-                    stack.append(operand)
-    return order
-
-
 def rebuild(node: Node, values: Mapping[Node, Node]) -> Node:
     """The node over exchanged operands, with the sites of the original; itself when no operand changes."""
     for operand in operands(node):
@@ -127,28 +109,6 @@ def _exchanged(node: Node, values: Mapping[Node, Node]) -> Node:
         attrs = tuple(Body(a.params, [values[o] for o in a.outputs]) if isinstance(a, Body) else a for a in attrs)
     with sites.at(node.sites):
         return make(node.op, [values[i] for i in node.inputs], *attrs)
-
-
-def _inherit(values: Mapping[Node, Node]) -> None:
-    """Rebuilt nodes stem from what their originals stem from, in its rebuilt form."""
-    for old, new in values.items():
-        if new is not old and old.stems_from is not None and new.stems_from is None and new not in values:
-            new.stems_from = values.get(old.stems_from, old.stems_from)
-
-
-def map_program(program: Program, change: Callable[[Node], Node | None]) -> Program:
-    """The program with `change` applied to every node over its already changed operands; None keeps a node.
-
-    The same object when nothing changes.
-    """
-    values: dict[Node, Node] = {}
-    for node in toposort(program.roots):
-        kept = rebuild(node, values)
-        with sites.at(node.sites):
-            changed = change(kept)
-        values[node] = kept if changed is None else changed
-    _inherit(values)
-    return program.replaced(values)
 
 
 def apply_rules(program: Program, rules: Sequence[Rule]) -> tuple[Program, dict[str, int]]:
@@ -188,7 +148,7 @@ class _Table:
     def view(self, program: Program) -> tuple[list[Node], Uses]:
         """The nodes of a program in order, and their uses: those of the last sweep if that changed nothing."""
         if self._view is None or self._view[0] is not program or not self._view[2].exact:
-            order = toposort(program.roots)
+            order = toposort(program.roots, operands=operands)
             self._view = program, order, Uses(order, program.roots)
         return self._view[1:]
 

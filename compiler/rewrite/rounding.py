@@ -1,6 +1,8 @@
-"""Rules that round differently, or keep a result in range that would have left it."""
+"""Rules that round differently."""
 
 from __future__ import annotations
+
+import math
 
 from ..graph import build as b
 from ..graph import dtypes
@@ -62,16 +64,26 @@ def _plus_zero(node: Node, uses: Uses) -> Node | None:
 
 
 def _power(node: Node, uses: Uses) -> Node | None:
-    """x**1, x**2, x**3 and x**−1 by multiplication and division."""
+    """x**0, x**1 … x**4, x**−1, x**−2 by multiplication and division, x**0.5 by a square root, infinite at −∞ too."""
     x, p = node.inputs
     value = b.constant_value(p)
+    if value == 0:
+        return b.full(1, node.shape, node.dtype)
     if value == 1:
         return x
     if value == 2:
         return b.mul(x, x)  # type: ignore[no-any-return]
     if value == 3:
         return b.mul(b.mul(x, x), x)  # type: ignore[no-any-return]
-    return b.div(1.0, x) if value == -1 else None
+    if value == 4:
+        square = b.mul(x, x)
+        return b.mul(square, square)  # type: ignore[no-any-return]
+    if value == 0.5:
+        return b.where(b.equal(x, -math.inf), math.inf, make("sqrt", (x,)))
+    if value in (-1, -2):
+        inverse = b.div(1.0, x)
+        return inverse if value == -1 else b.mul(inverse, inverse)  # type: ignore[no-any-return]
+    return None
 
 
 def _rsqrt(node: Node, uses: Uses) -> Node | None:
@@ -107,16 +119,6 @@ def _sum_of_scaled(node: Node, uses: Uses) -> Node | None:
     return None
 
 
-def _log_sigmoid(node: Node, uses: Uses) -> Node | None:
-    """log(sigmoid(x)) → min(x, 0) − log1p(exp(−|x|)), finite for every finite x."""
-    (y,) = node.inputs
-    if y.op.name != "sigmoid":
-        return None
-    (x,) = y.inputs
-    tail = make("log1p", (b.exp(b.neg(make("abs", (x,)))),))
-    return b.sub(make("minimum", (x, b.zeros_like(x))), tail)  # type: ignore[no-any-return]
-
-
 def _constant_outward(node: Node, uses: Uses) -> Node | None:
     """(x · c) · y → (x · y) · c, so that numbers meet; a number in several products leaves them all."""
     x, y = node.inputs
@@ -149,5 +151,4 @@ RULES = (
     Rule("rsqrt", "rounding", ("divide",), _rsqrt),
     Rule("sum-of-scaled", "rounding", ("sum",), _sum_of_scaled),
     Rule("fma", "rounding", ("add", "subtract"), _fma, phase=2),
-    Rule("log-sigmoid", "stability", ("log",), _log_sigmoid),
 )

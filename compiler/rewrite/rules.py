@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, contractions, factoring, folding, reductions, rounding, views
+from . import arithmetic, contractions, factoring, folding, reductions, rounding, stability, views
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     *views.RULES,
     *reductions.RULES,
     *contractions.RULES,
+    *stability.RULES,
     *rounding.RULES,
     *factoring.RULES,
 )

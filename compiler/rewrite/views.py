@@ -2,8 +2,8 @@
 
 Each kind of view keeps one canonical form: a permutation or broadcast that only moves or adds axes of extent 1 is a
 reshape. Reshapes and permutations sink below elementwise operations, so that they end on leaves, reductions and
-contractions, which absorb them in their index maps. Broadcasts stay where they are, since below them there is less
-to compute.
+contractions, which absorb them in their index maps. Broadcasts rise above elementwise operations, since below them
+there is less to compute.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..graph import sizes
 from ..graph.index import reshape_groups
 from ..graph.node import Node, make
 from ..graph.sizes import Extent, Shape
+from ..graph.table import OPS
 from .engine import Rule, Uses
 
 
@@ -148,6 +149,40 @@ def _sink_permute(node: Node, uses: Uses) -> Node | None:
     return make(x.op, [b.permute(i, axes) for i in x.inputs], *x.attrs)
 
 
+def _raise_broadcast(node: Node, uses: Uses) -> Node | None:
+    """f(broadcast a, broadcast b) → broadcast(f(a, b)) where no operand varies along some axis."""
+    shape = node.shape
+    held: set[int] = set()
+    for x in node.inputs:
+        if b.constant_value(x) is None:
+            if x.op.name != "broadcast":
+                return None
+            held.update(axis for _, axis in _held(x))
+    left = sorted(held)
+    if not left or all(axis in held for axis in _real(shape)):
+        return None
+    inner = tuple(shape[axis] for axis in left)
+    operands = []
+    for x in node.inputs:
+        value = b.constant_value(x)
+        if value is not None:
+            operands.append(b.full(value, inner, x.dtype))
+            continue
+        pairs, (y,) = _held(x), x.inputs
+        squeezed = b.reshape(y, tuple(y.shape[k] for k, _ in pairs))
+        operands.append(b.broadcast(squeezed, inner, [left.index(axis) for _, axis in pairs]))
+    return b.broadcast(make(node.op, operands, *node.attrs), shape, left)
+
+
+def _held(x: Node) -> list[tuple[int, int]]:
+    """The axes of its operand along which a broadcast varies, each with the axis that it becomes."""
+    (y,) = x.inputs
+    return [(k, axis) for k, axis in enumerate(x["axes"]) if y.shape[k] != 1]
+
+
+# An index that is out of range must fail only where it is used, which is nowhere if there are no elements.
+_RAISED = tuple(n for n, op in OPS.items() if op.kind == "elementwise" and n != "check_index")
+
 RULES = (
     Rule("reshape", "exact", ("reshape",), _reshape),
     Rule("permute", "exact", ("permute",), _permute),
@@ -157,4 +192,5 @@ RULES = (
     Rule("concat", "exact", ("concat",), _concat),
     Rule("sink-reshape", "exact", ("reshape",), _sink_reshape),
     Rule("sink-permute", "exact", ("permute",), _sink_permute),
+    Rule("raise-broadcast", "exact", _RAISED, _raise_broadcast),
 )

@@ -36,6 +36,14 @@ def test_row_kernels_and_their_gradients(shape: tuple[int, int]) -> None:
     )  # fmt: skip
 
 
+def test_sums_over_the_leading_axes_of_what_lies_otherwise() -> None:
+    """The lanes are summed up, and so are the rows, with an axis kept between them in memory."""
+    rng = np.random.default_rng(0)
+    x = ad.input("x", (300, 3, 21))
+    turned = [ad.exp(ad.permute_dims(x, axes)) for axes in ((0, 2, 1), (2, 0, 1), (2, 1, 0))]
+    both([x], [ad.sum(t, axis=(0, 1)) for t in turned], rng.normal(size=x.shape).astype(np.float32))
+
+
 def test_rows_of_minus_infinity() -> None:
     x = ad.input("x", (3, 20))
     rows = np.zeros((3, 20), np.float32)

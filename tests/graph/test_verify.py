@@ -135,7 +135,7 @@ step(%0 x: float32[n, 4])
   variables %1 w: float32[4, 3]
   %0  x: float32[n, 4]             = input                                              # model.py:1
   %1  w: float32[4, 3]             = variable                                           # model.py:2
-  %2  float32[3]                   = broadcast 0.0 axes=[]                              # model.py:4
+  %2  float32[3]                   = broadcast 0.125 axes=[]                              # model.py:4
   %3  float32[n, 3]                = contract %0[i, k], %1[k, j] -> [i, j] sum k<4      # model.py:3
   %4  (float32[3], float32[n, 3])  = scan %2, %3 n_carry=1 n_xs=1 length=n reverse=False {  # model.py:4
       %10  float32[3]  = param depth=0 position=0  # model.py:4
@@ -160,7 +160,7 @@ def test_a_dump_shows_everything() -> None:
     with at(4):
         p, q = (make("param", (), 0, k, (3,), F) for k in range(2))
         body = Body([p, q], [b.add(p, q), b.mul(p, -3.0)])
-        loop = make("scan", (b.full(0.0, (3,), F), h), body, 1, 1, N, False)
+        loop = make("scan", (b.full(0.125, (3,), F), h), body, 1, 1, N, False)
     with at(5):
         y = b.sum(item(loop, 0), (0,))
         g = b.exp(item(loop, 1))

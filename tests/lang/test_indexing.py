@@ -209,7 +209,7 @@ def test_take_along_axis(run):
         ad.take_along_axis(x, [0], 1)
     with pytest.raises(ad.ShapeError, match="index 5"):
         ad.take_along_axis(x, np.full((3, 4, 1), 5))
-    with pytest.raises(ad.ExecutionError, match=r"take_along_axis: axis 2 of input \"x\": index 5"):
+    with pytest.raises(ad.ExecutionError, match=r"take_along_axis: .* got 5, bound 5"):
         run(ad.take_along_axis(x, i := ad.input("i", (1, 1, 1), "int64")), {x: a, i: np.full((1, 1, 1), 5)})
 
 
@@ -241,7 +241,7 @@ def test_segments(run):
         ad.segment_sum(x, [0, 1, 2, 4], 4)
     with pytest.raises(ad.ShapeError, match="shape of leading axes"):
         ad.segment_sum(x, [0, 1], 4)
-    with pytest.raises(ad.ExecutionError, match=r"segment_sum: segments of segment_ids: index 9 .*extent 3"):
+    with pytest.raises(ad.ExecutionError, match=r"segment_sum: segments of segment_ids: .* got 9, bound 3"):
         run(ad.segment_sum(x, s, 3), {x: data, s: np.full(4, 9)})
 
 
@@ -273,7 +273,7 @@ def test_symbolic_indices(run):
     np.testing.assert_array_equal(run(ad.take(x, i, -1), {x: A, i: J}), np.take(A, J, -1))
     k = ad.input("k", (), "uint8")
     np.testing.assert_array_equal(run(x[k], {x: A, k: 2}), A[2])
-    with pytest.raises(ad.ExecutionError, match=r"index 9 .* extent 3 .*test_indexing.py"):
+    with pytest.raises(ad.ExecutionError, match=r"(?s)got 9, bound 3.*test_indexing.py"):
         run(x[i], {x: A, i: np.full((2, 2), 9)})
 
 
