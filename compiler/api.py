@@ -72,6 +72,8 @@ def compile(
     compiler.
     """
     _check_options(threads, target, backend, options, state_updates)
+    checks.flag("crosscheck", crosscheck)
+    checks.flag("debug_nans", debug_nans)
     try:
         program, structure = _program(inputs, outputs, updates, name, state_updates)
         return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)

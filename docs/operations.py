@@ -26,8 +26,8 @@ DTYPES = {"float32": "f4", "float64": "f8", "int32": "i4", "int64": "i8", "uint8
 # Headings and the modules of `compiler/lang` whose functions stand below them.
 SECTIONS = {
     "Build": ("create", "tracing", "lift"),
-    "Differentiate": ("grads", "derivatives"),
-    "Run": ("api", "variables_io"),
+    "Differentiate": ("grads", "derivatives", "imperative", "custom", "gradcheck"),
+    "Run": ("api", "variables_io", "conditions"),
     "Control flow and batching": ("control", "loops", "batching"),
     "Arithmetic and comparison": ("arithmetic", "bits"),
     "Elementary and special functions": ("elementary", "special"),
@@ -47,7 +47,8 @@ SECTIONS = {
 # Functions of the graph, of other functions or of the process, which are listed without properties of their own.
 TOOLS = frozenset(
     "compile function input variable constant load save grad value_and_grad vjp jvp hvp jacobian hessian no_grad "
-    "set_grad_enabled is_grad_enabled cond while_loop fori_loop scan vmap seed summary key fold_in split@random".split()
+    "set_grad_enabled is_grad_enabled cond while_loop fori_loop scan vmap seed summary key fold_in split@random "
+    "backward zero_grad custom_rule checkpoint gradcheck check".split()
 )
 RANDOM = "bernoulli bits categorical fold_in key normal permutation randint split uniform".split()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import GradientError, GraphError, ShapeError, SymbolicError
+from ..errors import GraphError, ShapeError, SymbolicError
 from ..graph import dtypes, sites, sizes
 from ..graph.node import Node, type_text
 from ..graph.sites import Site, told
@@ -75,7 +75,7 @@ class Array:
             text = f"requires_grad can be set on inputs and variables; results such as {self.describe()} inherit it"
             raise GraphError(told(text))
         if flag and not dtypes.is_float(self.dtype):
-            raise GradientError(told(f"requires_grad needs a floating dtype; {self.describe()} has none"))
+            raise GraphError(told(f"requires_grad needs a floating dtype; {self.describe()} has none"))
         self.node["token"].requires_grad = bool(flag)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DTypeError, GradientError, GraphError
+from ..errors import DTypeError, GraphError
 from ..graph import dtypes, sizes
 from ..graph.node import Node, Token, make
 from ..graph.sites import called, told
@@ -58,7 +58,7 @@ def variable(value: Any, name: str | None = None, dtype: Any = None, *, requires
         start = _converted(start, dtypes.as_dtype(dtype))
     flag = dtypes.is_float(start.dtype) if requires_grad is None else requires_grad
     if flag and not dtypes.is_float(start.dtype):
-        raise GradientError(told(f"variable: requires_grad needs a floating dtype, got {start.dtype}"))
+        raise GraphError(told(f"variable: requires_grad needs a floating dtype, got {start.dtype}"))
     label = _checked_name(name) if name is not None else f"v{next(_unnamed)}"
     token = Token(label, Storage(start), requires_grad=flag)
     return handle(make("variable", (), token, tuple(map(int, start.shape)), start.dtype))

@@ -48,17 +48,13 @@ class _Cut(ContextDecorator):
         _mode.grad_enabled = self.before.pop()
 
 
-class set_grad_enabled(_Cut):
-    """While `flag` is False, results are cut from differentiation.
-
-    As a statement from now on, in this thread; `with set_grad_enabled(flag):` for the block, as a decorator for the
-    calls of the function.
-    """
+class _Switch(_Cut):
+    """Acts at once, until it is entered as a block or put on a function."""
 
     def __init__(self, flag: bool) -> None:
-        super().__init__(bool(flag))
+        super().__init__(flag)
         self.until = [_mode.grad_enabled]
-        _mode.grad_enabled = self.flag
+        _mode.grad_enabled = flag
 
     def _restore(self) -> None:
         if self.until:
@@ -71,6 +67,15 @@ class set_grad_enabled(_Cut):
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
         self._restore()
         return _Cut(self.flag)(fn)
+
+
+def set_grad_enabled(flag: bool) -> _Cut:
+    """While `flag` is False, results are cut from differentiation.
+
+    As a statement from now on, in this thread; `with set_grad_enabled(flag):` for the block, as a decorator for the
+    calls of the function.
+    """
+    return _Switch(bool(flag))
 
 
 def no_grad() -> _Cut:

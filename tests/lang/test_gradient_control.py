@@ -36,11 +36,11 @@ def test_requires_grad_is_set_on_leaves():
     x = ad.input("x", (3,))
     x.requires_grad = True
     assert (x * 2).requires_grad
-    with pytest.raises(ad.GraphError, match="results inherit"):
+    with pytest.raises(ad.GraphError, match=r"results .* inherit"):
         (x * 2).requires_grad = False
-    with pytest.raises(ad.GradientError, match="floating"):
+    with pytest.raises(ad.GraphError, match="floating"):
         ad.input("i", (3,), "int64").requires_grad = True
-    with pytest.raises(ad.GradientError, match="floating"):
+    with pytest.raises(ad.GraphError, match="floating"):
         ad.variable([1, 2], requires_grad=True)
 
 
