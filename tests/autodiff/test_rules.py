@@ -7,7 +7,7 @@ import pytest
 
 import adjoint as ad
 from adjoint.graph import build as b
-from adjoint.graph.node import make
+from adjoint.graph.node import Token, make
 from adjoint.graph.table import OPS
 from adjoint.graph.views import windows
 
@@ -60,6 +60,8 @@ CASES = {
     "contract": (lambda x, y: make("contract", (x, y), (3, 2, 4), 2, *PLAIN), [(3, 4), (4, 2)]),
     "contract strided": (lambda x, y: make("contract", (x, y), (4, 3), 1, *STRIDED), [(7,), (3,)]),
     "copy": (lambda x: make("copy", (x,)), [(3, 4)]),
+    "hook": (lambda x: make("hook", (x,), Token("mark")), [(3, 4)]),
+    "after": (lambda x: make("after", (x, x)), [(3, 4)]),
     "carry": (lambda x, y: make("carry", (x, y, y)), [(3, 4), (2,)]),
     "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(3,)]),
 }
