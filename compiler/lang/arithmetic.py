@@ -201,6 +201,11 @@ def negative(x: Any) -> Array:
     return _unary("negative", x, _numbers)
 
 
+def positive(x: Any) -> Array:
+    """x, a number: +x. Taking 0 away keeps a negative zero."""
+    return subtract(x, 0)
+
+
 def abs(x: Any) -> Array:
     """|x|; derivative 0 at 0."""
     return _unary("abs", x, _numbers)
