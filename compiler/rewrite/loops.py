@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from ..graph import build as b
 from ..graph import sites
+from ..graph.contraction import plain
 from ..graph.control import Body, bodies, item
 from ..graph.node import Node, make, toposort
 from ..graph.program import Program
@@ -33,7 +34,7 @@ def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
             with sites.at(node.sites, node.stems_from):
                 changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
     roots = _exchanged(roots, changes)
-    for step in (_unrolled, _merged, _pruned):
+    for step in (_unrolled, _merged, _oriented, _pruned):
         changes = step(roots)
         count[0] += len(changes)
         roots = _exchanged(roots, changes)
@@ -124,6 +125,57 @@ def _sequences(node: Node) -> int:
 def _role(node: Node, k: int) -> int:
     """0 for a carry, 1 for a sequence, 2 for what is closed over."""
     return int(k >= node["n_carry"]) + int(k >= node["n_carry"] + _sequences(node))
+
+
+def _oriented(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Loops whose contractions read a fixed matrix along its rows: what lies across is turned once, before the loop."""
+    read: dict[Node, list[Node]] = {}
+    for node in toposort(roots):
+        if node.op.name == "item" and node.inputs[0].op.name in ("scan", "while"):
+            read.setdefault(node.inputs[0], []).append(node)
+    changes = {}
+    for node, items in read.items():
+        turned = _turned(node)
+        if turned is not None:
+            for old in items:
+                with sites.at(old.sites, old.stems_from):
+                    changes[old] = item(turned, old["number"])
+    return changes
+
+
+def _turned(node: Node) -> Node | None:
+    body = node["body"]
+    fixed = {p: x for k, (p, x) in enumerate(zip(body.params, node.inputs, strict=True)) if _role(node, k) == 2}
+    params, inputs = list(body.params), list(node.inputs)
+    position = 1 + max((p["position"] for p in params), default=-1)
+    known: dict[tuple[Node, tuple[int, ...]], Node] = {}
+    new: dict[Node, Node] = {}
+    for inner in toposort(body.outputs):
+        operands, attrs = [new[i] for i in inner.inputs], inner.attrs
+        if inner.op.name == "contract" and inner["n_out"]:
+            maps = [inner["a_map"], inner["b_map"]]
+            for k, (x, axes) in enumerate(zip(inner.inputs, maps, strict=True)):
+                across = [a for a, axis in enumerate(axes) if axis == plain(inner["n_out"] - 1)]
+                if x not in fixed or len(across) != 1 or across[0] == len(axes) - 1:
+                    continue
+                order = (*(a for a in range(len(axes)) if a != across[0]), across[0])
+                if (x, order) not in known:
+                    outside = b.permute(fixed[x], order)
+                    param = make("param", (), x["depth"], position + len(known), outside.shape, outside.dtype)
+                    known[x, order] = param
+                    params.append(param)
+                    inputs.append(outside)
+                operands[k], maps[k] = known[x, order], tuple(axes[a] for a in order)
+            attrs = (inner["extents"], inner["n_out"], *maps)
+        with sites.at(inner.sites, inner.stems_from):
+            new[inner] = inner if operands == list(inner.inputs) else make(inner.op, operands, *attrs)
+    if not known:
+        return None
+    with sites.at(node.sites, node.stems_from):
+        whole = Body(params, [new[o] for o in body.outputs])
+        if node.op.name == "scan":
+            return make(node.op, inputs, whole, *node.attrs[1:])
+        return make(node.op, inputs, Body(params, node["test"].outputs), whole, *node.attrs[2:])
 
 
 def _pruned(roots: Sequence[Node]) -> dict[Node, Node]:
