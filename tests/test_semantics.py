@@ -784,3 +784,82 @@ def test_exact_rewrites_keep_every_bit() -> None:
         np.testing.assert_array_equal(got, want, err_msg=str(k))
         numbers = ~np.isnan(want)
         np.testing.assert_array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]), err_msg=str(k))
+
+
+# Products
+
+
+def test_prod_needs_no_division_in_its_adjoint(backend: str) -> None:
+    """With one factor 0 the others' derivatives are 0 and its own is the product of the others; with two all are 0."""
+    assert slopes(backend, ad.prod, [2.0, 0.0, 3.0]) == [[0.0, 6.0, 0.0]]
+    assert slopes(backend, ad.prod, [0.0, 5.0, 0.0]) == [[0.0, 0.0, 0.0]]
+
+
+# Random numbers
+
+
+def test_each_draw_takes_the_next_number_of_its_keys_handle(backend: str) -> None:
+    """Two draws of one key differ; a fresh key of the same seed starts again; recomputation gives the same numbers."""
+
+    def draws() -> list[ad.Array]:
+        key = ad.random.key(7)
+        return [ad.random.uniform(key, (50,)), ad.random.uniform(key, (50,))]
+
+    first, second = call(backend, [], draws())
+    again, _ = call(backend, [], draws())
+    assert (first == again).all() and (first != second).any()
+
+
+def test_random_numbers_are_the_same_for_any_number_of_threads() -> None:
+    key = ad.random.key(3)
+    bits, normal = ad.random.randint(key, (300, 400), 0, 1000), ad.random.normal(key, (300, 400))
+    one, two = (ad.compile([], [bits, normal], threads=n)() for n in (1, 2))
+    assert all((a == b).all() for a, b in zip(one, two, strict=True))
+    reference = ad.compile([], [bits, normal], backend="numpy")()
+    assert (one[0] == reference[0]).all()
+    np.testing.assert_allclose(one[1], reference[1], rtol=1e-5, atol=1e-6)
+
+
+def test_scan_adds_the_iteration_and_vmap_the_lane(backend: str) -> None:
+    key, x = ad.random.key(1), ad.input("x", (6,))
+    _, rows = ad.scan(lambda c, v: (c, ad.random.uniform(key, ()) + v), 0.0, x)
+    lanes = ad.vmap(lambda v: ad.random.uniform(key, ()) + v)(x)
+    for drawn in call(backend, [x], [rows, lanes], np.zeros(6, np.float32)):
+        assert len(np.unique(drawn)) == 6
+
+
+def test_dropout_owns_a_key_that_a_call_advances(backend: str) -> None:
+    layer, x = ad.nn.Dropout(0.5), ad.input("x", (64,))
+    f = ad.compile([x], layer(x, training=True), backend=backend)
+    ones = np.ones(64, np.float32)
+    assert (f(ones) != f(ones)).any()
+
+
+# Hooks
+
+
+def test_a_hook_leaves_expressions_built_before_and_equal_ones_alone(backend: str) -> None:
+    x = ad.input("x", (2,))
+    y = x * 2
+    before, other = y * y, x * 2
+    y.register_hook(lambda g: g * 10)
+    after = y * y
+    at = np.ones(2, np.float32)
+    found = call(backend, [x], [ad.grad(z.sum(), x) for z in (before, after, other * other)], at)
+    assert [f.tolist() for f in found] == [[8.0, 8.0], [80.0, 80.0], [8.0, 8.0]]
+
+
+def test_a_hook_on_a_leaf_applies_to_every_gradient_with_respect_to_it(backend: str) -> None:
+    w = ad.variable(np.ones(2, np.float32), name="w")
+    y, node = w * 3, w.node
+    w.register_hook(lambda g: -g)
+    assert w.node is node and call(backend, [], ad.grad(y.sum(), w)).tolist() == [-3.0, -3.0]
+
+
+def test_requires_grad_chooses_the_default_set_of_backward(backend: str) -> None:
+    w, v = (ad.variable(np.ones(2, np.float32), name=n) for n in "wv")
+    v.requires_grad = False
+    updates = ad.backward((w * v).sum())
+    assert list(updates) == [w.grad] and v.grad is None
+    call(backend, [], [], updates=updates)
+    assert w.grad.value.tolist() == [1.0, 1.0]
