@@ -51,7 +51,7 @@ class EntryPrinter:
         """The steps as functions of bounded length, called one after another; one part is the entry itself."""
         steps = self.module.steps
         # What a loop tells, and its tape, are known to one function only.
-        whole = len(steps) <= 2 * PART or self._bound(steps)
+        whole = len(steps) <= 2 * PART or plan.counted(steps)
         size = max(1, len(steps)) if whole else PART
         found = []
         for number, start in enumerate(range(0, max(1, len(steps)), size)):
@@ -82,9 +82,9 @@ class EntryPrinter:
             self.pointer[buf] = buf.name
         if layout.scratch_stride != 0:
             setup.append(f"char *const scratch = arena + {self.printer.extent(layout.scratch)};")
-        bound = self._bound(steps)
+        bound = list(dict.fromkeys(w.trips for w in plan.counted(steps) if w.trips is not None))
         setup += [f"int64_t {d.name} = 0; /* iterations */" for d in bound]
-        if any(self._grows(s) for s in steps):
+        if plan.growing(steps, layout):
             setup.append("uint64_t top = 0; /* of the tape */")
         self.steps(steps, 1)
         for name in [*(d.name for d in (*self.dims, *bound)), *(["scratch"] if layout.scratch_stride != 0 else [])]:
@@ -93,16 +93,6 @@ class EntryPrinter:
             if not any(name in line for line in uses):
                 self.out.insert(0, f"  (void){name};")
         return setup
-
-    def _bound(self, steps: list[Step]) -> list[Dim]:
-        """The extents that loops tell, in order."""
-        found: dict[Dim, None] = {}
-        for step in steps:
-            if isinstance(step, WhileLoop) and step.trips is not None:
-                found[step.trips] = None
-            for inner in inner_steps(step):
-                found.update(dict.fromkeys(self._bound(inner)))
-        return list(found)
 
     def _moving(self, steps: list[Step]) -> set[Buf]:
         """Carries of loops: their pointers swap."""
@@ -251,7 +241,7 @@ class EntryPrinter:
         pad = "  " * indent
         outer = self.printer.names.fresh("outer")
         keeps = isinstance(loop, ScanLoop) or loop.record == 0
-        keeps = keeps and any(self._grows(s) for s in loop.steps)
+        keeps = keeps and bool(plan.growing(loop.steps, self.module.layout))
         if keeps:
             self.out.append(f"{pad}const uint64_t {outer} = top;")
         for view in loop.views:
@@ -277,12 +267,6 @@ class EntryPrinter:
             self.out.append(f"{pad}{following.name} = {swap};")
         if keeps:
             self.out.append(f"{pad}top = {outer};")
-
-    def _grows(self, step: Step) -> bool:
-        """Whether a step takes room on the tape."""
-        if isinstance(step, WhileLoop) and (step.record != 0 or self.module.layout.grown.get(step)):
-            return True
-        return any(self._grows(s) for inner in inner_steps(step) for s in inner)
 
     def leave(self, loop: ScanLoop | WhileLoop, pad: str) -> None:
         for _, current, _, last in loop.carries:

@@ -59,7 +59,7 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     layout = Layout()
     kernels: list[Kernel] = []
     _lifetimes(steps, 0, layout.lifetimes, kernels)
-    loops = _counted(steps)
+    loops = counted(steps)
     layout.limits = {w.trips: w.limit for w in loops if w.trips is not None and w.limit is not None}
     grown = _grown(steps, loops, layout) if loops else set()
     layout.lifetimes = {b: life for b, life in layout.lifetimes.items() if b not in grown}
@@ -84,21 +84,21 @@ def plan_memory(steps: Sequence[Step], target: Target) -> Layout:
     return layout
 
 
-def _counted(steps: Sequence[Step]) -> list[WhileLoop]:
-    """Every loop that binds an extent, those within others too."""
+def counted(steps: Sequence[Step]) -> list[WhileLoop]:
+    """Every loop that binds an extent, those within others too, in order."""
     found: list[WhileLoop] = []
-    pending = list(steps)
+    pending = list(reversed(steps))
     while pending:
         step = pending.pop()
         if isinstance(step, WhileLoop) and step.trips is not None:
             found.append(step)
-        pending.extend(s for inner in inner_steps(step) for s in inner)
+        pending.extend(s for inner in reversed(inner_steps(step)) for s in reversed(inner))
     return found
 
 
 def growing(steps: Sequence[Step], layout: Layout) -> list[WhileLoop]:
     """The loops that take room on the tape, for their records or once they are done."""
-    return [w for w in _counted(steps) if w.record != 0 or layout.grown.get(w)]
+    return [w for w in counted(steps) if w.record != 0 or layout.grown.get(w)]
 
 
 def _grown(steps: Sequence[Step], loops: Sequence[WhileLoop], layout: Layout) -> set[Buf]:
