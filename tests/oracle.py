@@ -24,10 +24,9 @@ Array = np.ndarray[Any, Any]
 SAMPLES = 8
 # Results of these are exact for exact operands: they choose, move or negate.
 _EXACT = frozenset((
-    "negative", "abs", "relu", "maximum", "minimum", "where", "max", "argmax", "cast", "check_index", "take", "reshape",
-    "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy", "item",
-    "less", "less_equal", "equal", "not_equal", "argsort", "running_argmax", "searchsorted",
-    "scatter_max",
+    "negative", "abs", "relu", "maximum", "minimum", "clip", "where", "max", "argmax", "cast", "check_index", "take",
+    "reshape", "permute", "broadcast", "slice", "pad", "concat", "stop_gradient", "iota", "literal", "constant", "copy",
+    "item", "less", "less_equal", "equal", "not_equal", "argsort", "running_argmax", "searchsorted", "scatter_max",
     "floor", "ceil", "trunc", "round",
 ))  # fmt: skip
 _SUMS = ("reduction", "contraction", "scatter", "sequence", "control")

@@ -649,6 +649,20 @@ def test_relu_merges_with_maximum_only_after_differentiation(backend: str) -> No
     assert got[2].tolist() == [0, 0, 1] and got[3].tolist() == [0.5, 0, 1]
 
 
+def test_clip_merges_with_maximum_only_after_differentiation(backend: str) -> None:
+    """As a maximum it would halve the cotangent at its bound, and so would what it is merged with."""
+    assert "clip" in OPS
+    at = np.array([0.5, -1, 2, np.nan], np.float32)
+    x = ad.input("x", (4,))
+    outputs = [ad.clip(x, 0.5), ad.clip(ad.clip(x, 0.5, 2), 0, 2), ad.maximum(ad.relu(x), 0.5)]
+    got = call(backend, x, [*outputs, *(ad.grad(ad.sum(y), x) for y in outputs)], at)
+    for value in got[:3]:
+        np.testing.assert_array_equal(value, [0.5, 0.5, 2, np.nan])
+    assert [slope[:3].tolist() for slope in got[3:]] == [[1, 0, 1], [1, 0, 1], [0.5, 0, 1]]
+    counts = ad.compile(x, outputs, backend=backend).report.compilation.firings
+    assert {"open-clip", "nested-clips", "bound-above-relu"} <= set(counts)
+
+
 # Indices
 
 

@@ -112,8 +112,8 @@ def total(parts: Sequence[Cotangent]) -> Cotangent:
 
 
 def chosen(node: Node, operand: int, g: Cotangent, value: Node) -> Cotangent:
-    """The cotangent of a branch of a `where`, whose rule has just selected `value`."""
-    new = of_branch(node, operand)
+    """The cotangent of a branch of a `where`, or of what `clip` lets through, whose rule has just selected `value`."""
+    new = of_branch(node, operand) if node.op.name == "where" else of_condition(value.inputs[0])
     others = tuple(m for m in g.masks if m.key != new.key)
     if len(others) >= _MASKS:
         merged = make("logical_and", (others[0].counting(), others[1].counting()))

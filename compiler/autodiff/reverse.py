@@ -80,7 +80,7 @@ def pull(node: Node, g: Cotangent, wanted: set[Node]) -> Iterator[tuple[Node, Co
             value = scaled(partials[k], g.value)
             if value is None:
                 continue
-            if node.op.name == "where":
+            if node.op.name == "where" or (node.op.name == "clip" and value.op.name == "where"):
                 yield node.inputs[k], chosen(node, k, g, value)
             else:
                 dirty = bool(g.masks) and (g.dirty or not keeps_zero(value, g.value))

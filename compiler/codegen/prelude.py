@@ -52,7 +52,7 @@ _KINDS = {
     ),
     **dict.fromkeys(("and", "or", "xor", "not"), "iubm"),
     **dict.fromkeys(("shl", "shr"), "iu"),
-    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "floordiv", "mod", "iota"), "fiu"),
+    **dict.fromkeys(("add", "sub", "mul", "neg", "abs", "fma", "min", "max", "clip", "floordiv", "mod", "iota"), "fiu"),
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "hsum", "hprod", "hmax", "hmin", "hargmax", "hargmin"), "fiu"),
     **dict.fromkeys(("first_n", "any", "all"), "m"),
     **dict.fromkeys(_FILES, "f"),

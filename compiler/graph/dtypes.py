@@ -43,6 +43,16 @@ def is_integer(dtype: DType) -> bool:
     return dtype.kind in "iu"
 
 
+def limits(dtype: DType) -> tuple[float | int | bool, float | int | bool]:
+    """The least and the greatest value, of floats the infinities."""
+    if is_float(dtype):
+        return -float("inf"), float("inf")
+    if dtype == BOOL:
+        return False, True
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
 def promote(a: DType, b: DType) -> DType:
     """The dtype that strong operands of types `a` and `b` meet in.
 

@@ -156,6 +156,34 @@ def _extremum_partials(wins: Callable[[Node, Node], Node]) -> Callable[..., Sequ
     return partials
 
 
+def _choose(wins: Callable[[Any, Any], Any], bound: Any, x: Any) -> Any:
+    """The bound where it wins or is NaN; x keeps the sign of its zero at a tie."""
+    with np.errstate(invalid="ignore"):
+        return np.where((bound != bound) | wins(bound, x), bound, x)
+
+
+def _clip_partials(x: Node, low: Node, high: Node, y: Node) -> Sequence[Partial]:
+    """x takes the cotangent at its bounds too; high wins where the bounds cross."""
+
+    def of_x(t: Node) -> Node:
+        pairs = [pair for pair, bound in (((low, x), low), ((x, high), high)) if not _unbounded(bound)]
+        inside = [b.make("less_equal", pair) for pair in pairs]
+        return b.where(inside[0] if len(inside) == 1 else b.logical_and(*inside), t, 0) if inside else t
+
+    def of_low(t: Node) -> Node:
+        return b.where(b.logical_and(b.less(x, low), b.make("less_equal", (low, high))), t, 0)
+
+    def of_high(t: Node) -> Node:
+        return b.where(b.make("logical_or", (b.less(high, x), b.less(high, low))), t, 0)
+
+    return of_x, of_low, of_high
+
+
+def _unbounded(bound: Node) -> bool:
+    value = b.constant_value(bound)
+    return value is not None and abs(value) == float("inf")
+
+
 elementwise(
     "add", 2, np.add, lambda x, z, y: (_one, _one), kinds="fiu", commutative=True
 )
@@ -219,6 +247,14 @@ elementwise(
     # In terms of the output, which others read anyway: the input need not be kept.
     lambda x, y: (lambda t: b.where(b.less(b.zeros_like(y), y), t, 0),),
     samples=((0.2, 2),),
+)
+elementwise(
+    "clip",
+    3,
+    lambda x, low, high: _choose(np.less, high, _choose(np.greater, low, x)),
+    _clip_partials,
+    cost=2,
+    samples=((-2, 2), (-1, -0.5), (0.5, 1)),
 )
 elementwise(
     "power",

@@ -33,7 +33,7 @@ def identity(combine: str, dtype: dtypes.DType) -> float | int:
         return 0
     if combine == "mul":
         return 1
-    return -np.inf if dtypes.is_float(dtype) else int(np.iinfo(dtype).min)
+    return dtypes.limits(dtype)[0]
 
 
 def kept(node: Node) -> tuple[int, ...]:

@@ -187,9 +187,14 @@ def describe_type(shape: Any, dtype: Any) -> str:
     return describe(probe)
 
 
+_PLACES = 4  # how many of them a message names, the latest
+
+
 def _leak(node: Node, where: str, user: Node | None) -> str:
     """The message about a placeholder, naming the loop by the place where the placeholder was made."""
-    place = f" made at {node.sites[0]}" if node.sites else ""
+    # Equal placeholders are one node, so several loops may have made this one.
+    made = [str(site) for site in node.sites[-_PLACES:]]
+    place = f" made at {' or '.join(made)}" if made else ""
     scope = f' "{node.sites[0].scope}"' if node.sites and node.sites[0].scope else ""
     message = f"parameter {node['position']} of the loop{scope}{place} is used {where}; return it from the loop instead"
     nodes = [n for n in (node, user) if n is not None]

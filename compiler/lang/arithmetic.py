@@ -338,13 +338,17 @@ def nan_to_num(x: object, nan: float = 0.0, posinf: float | None = None, neginf:
 
 
 def clip(x: object, min: Any = None, max: Any = None) -> Array:
-    """x held within [min, max]; NaN stays NaN; derivative 1 at a bound."""
-    x = as_array(x)
-    if min is not None:
-        x = where(less(x, min), min, x)
-    if max is not None:
-        x = where(greater(x, max), max, x)
-    return x
+    """x held within [min, max], arrays that broadcast or None; max where they cross; NaN where one of the three is.
+
+    Derivative 1 at a bound; what is cut off passes its cotangent to the bound.
+    """
+    if min is None and max is None:
+        return as_array(x)
+    given = [v for v in (x, min, max) if v is not None]
+    dtype = _numbers("clip", operands_of(*given))
+    least, greatest = dtypes.limits(dtype)
+    operands = operands_of(x, least if min is None else min, greatest if max is None else max)
+    return apply("clip", align("clip", operands, dtype), of=operands)
 
 
 def astype(x: object, dtype: Any) -> Array:

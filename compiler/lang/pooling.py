@@ -148,12 +148,6 @@ def _tiles(x: Array, axes: Sequence[Axis]) -> tuple[Array, tuple[int, ...]]:
     return wrap(reshaped(node, (*x.shape[:2], *shape)), (x,)), tuple(range(3, 3 + 2 * len(axes), 2))
 
 
-def _least(dtype: DType) -> float | int | bool:
-    if dtypes.is_float(dtype):
-        return -float("inf")
-    return int(np.iinfo(dtype).min) if dtypes.is_integer(dtype) else False
-
-
 def _max_pool(
     name: str, rank: int, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Array:
@@ -162,7 +156,7 @@ def _max_pool(
     if _tiled(axes):
         return rd.max(*_tiles(x, axes))
     widths = ((0, 0), (0, 0), *((a.low, _overhang(a, ceil_mode)) for a in axes))
-    padded = pad(x, widths, constant_values=_least(x.dtype))
+    padded = pad(x, widths, constant_values=dtypes.limits(x.dtype)[0])
     node = views.windows(
         padded.node, *([getattr(a, part) for a in axes] for part in ("kernel", "stride", "dilation", "positions"))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, contractions, factoring, folding, reductions, rounding, stability, views
+from . import arithmetic, bounds, contractions, factoring, folding, reductions, rounding, stability, views
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
@@ -13,6 +13,7 @@ from .loops import tidy_loops
 RULES: tuple[Rule, ...] = (
     *folding.RULES,
     *arithmetic.RULES,
+    *bounds.RULES,
     *views.RULES,
     *reductions.RULES,
     *contractions.RULES,

@@ -13,6 +13,7 @@ d = ad.input("d", (3, 4), dtype="float64")
 y = ad.input("y", (4, 2))
 v = ad.input("v", (4,))
 s = ad.input("s")
+rare = ad.input("rare", (97,))  # placeholders of this type are made nowhere else
 i = ad.input("i", (3,), dtype="int64")
 steps = ad.input("steps", (7, 3, 4))
 w = ad.variable(np.ones((4, 2), np.float32), name="w")
@@ -165,7 +166,10 @@ LOOPS = [
         "leak-into-scan", lambda: ad.scan(lambda c, e: (c + out_of_scan(), e), s, v), GraphError, "scan over .* leaked"
     ),
     misuse(
-        "leak-scan-compiled", lambda: ad.compile([s, v], out_of_scan()), GraphError, "of the loop made at .*test_deriv"
+        "leak-scan-compiled",
+        lambda: ad.compile(rare, leaked(lambda keep: ad.scan(lambda c, e: keep(c, (c, e)), rare, rare))),
+        GraphError,
+        "of the loop made at .*test_deriv",
     ),
     misuse("leak-vmap", lambda: ad.compile(x, out_of_vmap() * 2), GraphError, "example of argument 0.* is needed"),
 ]

@@ -137,6 +137,8 @@ def numpy_value(function: str, element: str, data: list[Array]) -> Array:
             return np.where(a < 0, dtype.type(0), a)
         if function == "fma":
             return a * b + data[2]
+        if function == "clip":
+            return np.clip(a, b, data[2])
         if function == "floordiv" and dtype.kind == "f":
             return np.floor_divide(a, b)
         if function in ("floordiv", "mod") and dtype.kind != "f":
@@ -156,7 +158,7 @@ def check_values(library: ctypes.CDLL, target: str, element: str, functions: lis
         for name in (element, wide(element, next(t for t in TARGETS if t.name == target))):
             got = call(library, name, function, *data)
             differs = bits(got) != bits(np.ascontiguousarray(want))
-            if function in ("min", "max", "mod", "relu", "atleast", "atmost"):
+            if function in ("min", "max", "mod", "relu", "atleast", "atmost", "clip"):
                 differs &= got != want  # which zero is not specified
             if differs.any():
                 i = int(np.flatnonzero(differs)[0])

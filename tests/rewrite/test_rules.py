@@ -36,11 +36,16 @@ M = leaf("m", 3, 4)
 K = leaf("k", 12, dtype=INT32)
 U = leaf("u", 12, dtype=UINT8)
 P, Q = (leaf(n, 12, dtype=BOOL) for n in "pq")
+TWO = b.full(2.0, (12,), FLOAT32)
 LEAVES = (X, Y, Z, M, K, U, P, Q)
 
 
 def un(name: str, x: Node) -> Node:
     return make(name, (x,))
+
+
+def clip(x: Node, low: float, high: float) -> Node:
+    return make("clip", (x, b.full(low, x.shape, x.dtype), b.full(high, x.shape, x.dtype)))
 
 
 def matmul(a: Node, c: Node) -> Node:
@@ -91,6 +96,25 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     "twice": [
         (b.neg(b.neg(X)), X), (un("logical_not", un("logical_not", P)), P), (un("relu", un("relu", X)), un("relu", X)),
         (un("abs", b.neg(X)), un("abs", X)), (un("abs", b.neg(K)), un("abs", K)),
+    ],
+    "open-clip": [
+        (make("clip", (X, Y, b.full(np.inf, (12,), FLOAT32))), make("maximum", (Y, X))),
+        (make("clip", (X, b.full(-np.inf, (12,), FLOAT32), Y)), make("minimum", (Y, X))),
+        (clip(K, -(2**31), 2**31 - 1), K), (clip(U, 0, 7), make("minimum", (b.full(7, (12,), UINT8), U))),
+    ],
+    "nested-clips": [
+        (clip(clip(X, -1, 2), 0.1, 3), clip(X, 0.1, 2)), (clip(clip(X, -1, 0.25), 0.5, 3), clip(X, 0.5, 0.5)),
+        (clip(clip(K, -5, 5), -7, 3), clip(K, -5, 3)),
+    ],
+    "bound-above-relu": [
+        (make("maximum", (un("relu", X), TWO)), make("maximum", (X, TWO))),
+        (make("maximum", (b.full(1, (12,), INT32), un("relu", K))), make("maximum", (b.full(1, (12,), INT32), K))),
+        (clip(un("relu", X), 0.5, 1), clip(X, 0.5, 1)),
+    ],
+    "relu-of-positive": [
+        (un("relu", un("exp", X)), un("exp", X)), (un("relu", un("sqrt", X)), un("sqrt", X)),
+        (un("relu", make("maximum", (X, TWO))), make("maximum", (X, TWO))), (un("relu", un("abs", X)), un("abs", X)),
+        (un("relu", clip(X, 0.5, 1)), clip(X, 0.5, 1)),
     ],
     "negated": [
         (b.add(X, b.neg(Y)), b.sub(X, Y)), (b.add(b.neg(X), Y), b.sub(Y, X)), (b.sub(X, b.neg(Y)), b.add(X, Y)),
