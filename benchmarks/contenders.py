@@ -81,7 +81,7 @@ def _pytensor(subject: Subject, mode: str) -> Contender:
         own = {name: pytensor.shared(np.array(value), name=name) for name, value in subject.parameters.items()}
         loss = subject.pytensor_loss(own, *inputs)
         gradients = pytensor.grad(loss, list(own.values()))
-        rate = np.float32(subject.rate)
+        rate = next(iter(subject.parameters.values())).dtype.type(subject.rate)
         updates = [(w, w - rate * g) for w, g in zip(own.values(), gradients, strict=True)]
         function = pytensor.function([], loss, updates=updates, mode=mode, trust_input=True)
     held: dict[str, Any] = {}
@@ -109,6 +109,6 @@ def contenders(subject: Subject, tools: list[str], threads: int, pytensor_mode: 
 
             peers.append(torch_contender(subject.torch_loss, data, start, subject.rate, name == "torch.compile"))
             torch.set_num_threads(threads)
-    if "pytensor" in tools:
+    if "pytensor" in tools and subject.pytensor_loss is not None:
         peers.append(_pytensor(subject, pytensor_mode))
     return found + [_with_next_loss(one) for one in peers]

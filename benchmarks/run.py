@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", help="all of them if none is given")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tools", default="adjoint,target,jax,torch,pytensor", help="torch.compile is slow to start")
     parser.add_argument("--pytensor-mode", default="NUMBA", help="NUMBA or CVM, its C mode")
@@ -96,7 +97,7 @@ def run(name: str, options: argparse.Namespace) -> tuple[dict[str, float], list[
     import subject
     from contenders import contenders
 
-    work = subject.load(name)
+    work = subject.load(name, options.dtype)
     found = contenders(work, options.tools.split(","), options.threads, options.pytensor_mode)
     for one in found:
         for _ in range(STEPS):
@@ -133,6 +134,8 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
 def main() -> int:
     options = arguments()
     limit_cores(options.threads)
+    if options.dtype == "float64":
+        os.environ["JAX_ENABLE_X64"] = "1"
     import subject
 
     results, failures = {}, []

@@ -49,6 +49,7 @@ def compile(
     state_updates: bool = True,
     crosscheck: bool = False,
     debug_nans: bool = False,
+    watch: Any = None,
 ) -> CompiledFunction:
     """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
 
@@ -67,6 +68,8 @@ def compile(
               call raises ExecutionError that names the result and the first pass after which it differs
     debug_nans  a call whose results or updates are not finite raises ExecutionError that names the first operation
               with NaN, or with an infinity if no result is NaN. Slow, as is crosscheck; neither is kept by pickles.
+    watch     intermediate arrays to look at: a dict name → array, or arrays that have a `name`, one or a list. Calls
+              then return a pair: what they would return, and a dict with the value of each.
 
     Raises GraphError, ShapeError or DTypeError for what does not fit together, CompileError when there is no C
     compiler.
@@ -75,13 +78,33 @@ def compile(
     checks.flag("crosscheck", crosscheck)
     checks.flag("debug_nans", debug_nans)
     try:
-        program, structure = _program(inputs, outputs, updates, name, state_updates)
+        wanted = outputs if watch is None else (outputs, _named(watch))
+        program, structure = _program(inputs, wanted, updates, name, state_updates)
         return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)
     except (GraphError, ShapeError, DTypeError) as error:
         told = located(error)
         if told is error:
             raise
         raise told from None
+
+
+def _named(watch: Any) -> dict[str, Any]:
+    """What is watched, by name."""
+    if isinstance(watch, Mapping):
+        pairs = list(watch.items())
+    else:
+        arrays = [watch] if isinstance(watch, Array) else checks.sequence("watch", watch, kind=GraphError)
+        pairs = [(x.name if isinstance(x, Array) else None, x) for x in arrays]
+    for name, x in pairs:
+        if not isinstance(x, Array):
+            raise refuse(GraphError, f"watch: an array is expected, got {x!r}")
+        if not isinstance(name, str):
+            raise complain(GraphError, "watch: the array has no name; set its `name` or give a dict, name → array", x)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(n for n, x in pairs if found[n] is not x)
+        raise complain(GraphError, f"watch: two arrays are called {name!r}", *(x for n, x in pairs if n == name))
+    return found
 
 
 def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_updates: Any) -> None:

@@ -18,7 +18,7 @@ def jax_loss(p: dict[str, Any], x: Any, y: Any) -> Any:
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
 
-    zero = jnp.zeros((BATCH, UNITS), jnp.float32)
+    zero = jnp.zeros((BATCH, UNITS), x.dtype)
     (h, _), _ = jax.lax.scan(body, (zero, zero), x @ p["wx"] + p["b"])
     return jnp.mean((h @ p["wo"] + p["bo"] - y) ** 2)
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from subject import Subject
 
 
@@ -17,10 +16,10 @@ def adjoint_loss(p: dict[str, Any], x: Any, label: Any) -> Any:
 def pytensor_loss(p: dict[str, Any], x: Any, label: Any) -> Any:
     import pytensor.tensor as pt
 
-    h = pt.maximum(x @ p["w1"] + p["b1"], np.float32(0))
-    h = pt.maximum(h @ p["w2"] + p["b2"], np.float32(0))
+    h = pt.maximum(x @ p["w1"] + p["b1"], 0)
+    h = pt.maximum(h @ p["w2"] + p["b2"], 0)
     logp = pt.special.log_softmax(h @ p["w3"] + p["b3"], axis=1)
-    return -logp[pt.arange(label.shape[0]), label].mean(dtype="float32")
+    return -logp[pt.arange(label.shape[0]), label].mean(dtype=logp.dtype)
 
 
 def subject() -> Subject:
