@@ -1,4 +1,4 @@
-"""Loops that compute the same are one; what nothing reads is no result of a loop or branch.
+"""Loops that compute the same are one, so are stacks of one value; what nothing reads is no result of a loop or branch.
 
 Differentiation makes loops that do again what a loop of the user does, and leave more behind.
 """
@@ -34,7 +34,7 @@ def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
             with sites.at(node.sites, node.stems_from):
                 changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
     roots = _exchanged(roots, changes)
-    for step in (_unrolled, _merged, _oriented, _pruned):
+    for step in (_unrolled, _merged, _shared, _oriented, _pruned):
         changes = step(roots)
         count[0] += len(changes)
         roots = _exchanged(roots, changes)
@@ -116,6 +116,22 @@ def _places(small: Node, big: Node) -> dict[int, int] | None:
             return None
         places[k] = ys[mine.outputs[k]]
     return places
+
+
+def _shared(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Stacks of one value that a loop leaves behind twice are one."""
+    changes = {}
+    for node in toposort(roots):
+        if node.op.name != "item" or node.inputs[0].op.name not in ("scan", "while"):
+            continue
+        loop, number = node.inputs[0], node["number"]
+        if number >= loop["n_carry"]:
+            outputs = loop["body"].outputs
+            first = outputs.index(outputs[number], loop["n_carry"])
+            if first != number:
+                with sites.at(node.sites, node.stems_from):
+                    changes[node] = item(loop, first)
+    return changes
 
 
 def _sequences(node: Node) -> int:
