@@ -44,6 +44,7 @@ class Buf:
     array: np.ndarray[Any, Any] | None = None  # contents of a constant
     base: Buf | None = None  # what a view is part of: a loop steps through it, or it starts at one record for good
     shift: Extent = 0  # the record of the base at which a view starts
+    ahead: int = 0  # elements from what an iteration touches to what to ask memory for
 
     def __post_init__(self) -> None:
         if not self.strides:

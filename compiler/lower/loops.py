@@ -11,6 +11,7 @@ from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
+from .announce import bytes_of, distance
 from .ir import Branch, Buf, ScanLoop, WhileLoop, row_major
 from .memory import aligned
 from .separate import separate
@@ -63,6 +64,9 @@ class Loops:
                 base = Buf(self.scope.shared.unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
             homes[out] = self._view(out, base)
             views.append(homes[out])
+        if bytes_of(views) > self.scope.shared.target.l2:
+            for view in views:
+                view.ahead = distance(view, node["reverse"])
         steps = self.scope.within(leaves, homes, [out for out in separated if out in homes])
         loop = ScanLoop(t, node["length"], node["reverse"], steps, views, carries, stacks.before, stacks.after)
         self.scope.steps.append(loop)

@@ -13,6 +13,7 @@ from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
 from . import tiles
+from .announce import announce
 from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
@@ -40,6 +41,7 @@ from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tall import split_sums
 
 LINE = 64  # bytes of a cache line
 
@@ -118,7 +120,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
     inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
     variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
-    separated = separate(program)
+    separated = separate(split_sums(program, target))
     outputs = {
         n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
@@ -259,6 +261,7 @@ class Scope:
 
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
+        announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
