@@ -39,6 +39,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, plan
+from .vectors import VectorPlan, plan_vector, vector_kernel
 
 LINE = 64  # bytes of a cache line
 
@@ -172,6 +173,7 @@ class Scope:
             order = toposort([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, Plan] = {}
+        self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -188,10 +190,16 @@ class Scope:
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
                 found = plan(stage, target)
+                along = plan_vector(stage) if found is None else None
                 if found is not None:
                     self.plans[stage] = found
+                elif along is not None:
+                    self.vectors[stage] = along
             stages.append(stage)
-        self.fuser = Fuser(stages, set(self.plans))
+        # New values of variables come last, so that they can replace old ones that nothing reads any more.
+        stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
+        kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
+        self.fuser = Fuser(stages, kinds, self._homes())
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -202,6 +210,10 @@ class Scope:
         for source, home in self.copies:
             self._copy(source, home)
         return self.steps
+
+    def _homes(self) -> dict[Node, Node]:
+        nodes = {home: node for node, home in self.leaves.items()}
+        return {node: nodes[home] for node, home in self.updates.items()}
 
     def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
         """The steps of an inner graph."""
@@ -239,6 +251,8 @@ class Scope:
                 group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
             )
             self._add(scheduler.build())
+        elif group.kind == "vector":
+            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
