@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.control import in_order
 from ..graph.index import IVar
-from ..graph.node import Node, toposort
+from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
 from .fuse import Fuser, Group
@@ -167,10 +168,10 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        order = toposort(roots)
+        order = in_order(roots)
         checks = [n for n in order if n.op.name == "check_index"]
         if checks:
-            order = toposort([*checks, *roots])
+            order = in_order([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, Plan] = {}
         self.vectors: dict[Stage, VectorPlan] = {}
