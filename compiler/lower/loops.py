@@ -67,7 +67,8 @@ class Loops:
         if bytes_of(views) > self.scope.shared.target.l2:
             for view in views:
                 view.ahead = distance(view, node["reverse"])
-        steps = self.scope.within(leaves, homes, [out for out in separated if out in homes])
+        fixed = [leaves[p] for p in body.params[n_carry + n_xs :]]
+        steps = self.scope.within(leaves, homes, [out for out in separated if out in homes], fixed)
         loop = ScanLoop(t, node["length"], node["reverse"], steps, views, carries, stacks.before, stacks.after)
         self.scope.steps.append(loop)
 
@@ -126,7 +127,7 @@ class Loops:
                 self.scope.buffers[results[number]] = base
             homes[out] = self._view(out, base)
             views.append(homes[out])
-        steps = self.scope.within(leaves, homes, separated)
+        steps = self.scope.within(leaves, homes, separated, [leaves[p] for p in body.params[n_carry:]])
         t = IVar("t", node["trips"] or 1)
         loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
         self.scope.steps.append(loop)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.control import in_order
+from ..graph.dtypes import DType
 from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.program import Program
-from ..graph.sizes import Extent
+from ..graph.sizes import Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
+    Expr,
     Kernel,
     Load,
     Loop,
@@ -34,7 +36,7 @@ from .ir import (
 from .loops import Loops
 from .memory import Layout, growing, plan_memory
 from .names import identifier
-from .params import collect_params
+from .params import collect_params, looked_up
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .separate import separate
@@ -164,9 +166,11 @@ class Scope:
 
     def __init__(
         self, shared: _Shared, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], updates: Mapping[Node, Buf],
-        deferred: bool,
+        deferred: bool, outside: Scope | None = None, fixed: Collection[Buf] = (),
     ) -> None:
+        """`outside` is the scope of the loop whose body this is, `fixed` what its iterations leave as it is."""
         self.shared, self.deferred = shared, deferred
+        self.outside, self.fixed = outside, frozenset(fixed)
         self.leaves = dict(leaves)
         self.outputs, self.updates = outputs, updates
         self.buffers: dict[Node, Buf] = {}
@@ -228,9 +232,37 @@ class Scope:
         nodes = {home: node for node, home in self.leaves.items()}
         return {node: nodes[home] for node, home in self.updates.items()}
 
-    def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
-        """The steps of an inner graph."""
-        return Scope(self.shared, leaves, outputs, {}, False).run(roots)
+    def within(
+        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node],
+        fixed: Collection[Buf] | None = None,
+    ) -> list[Step]:
+        """The steps of an inner graph. For the body of a loop, `fixed` are the buffers that no iteration changes."""
+        if fixed is None:
+            return Scope(self.shared, leaves, outputs, {}, False).run(roots)
+        return Scope(self.shared, leaves, outputs, {}, False, self, fixed).run(roots)
+
+    def before_loop(self, value: Expr, dtype: DType, shape: Shape) -> Buf | None:
+        """Memory for elements of `value` in another order, which a kernel can fill before the loop whose body this is;
+        None outside of loops, where the value changes, and where the order takes much more room."""
+        reads = [e.buf for e in expressions([value]) if isinstance(e, Load)]
+        if self.outside is None or not reads or not all(self.leaves.get(n) in self.fixed for n in reads):
+            return None
+        room = 2 * sum(sizes.hint(sizes.product(n.shape)) for n in dict.fromkeys(reads))
+        if not all(isinstance(n, int) for n in shape) or sizes.hint(sizes.product(shape)) > room + LINE**2:
+            return None
+        if looked_up(value) or any(isinstance(e, Op) and e.name == "check_index" for e in expressions([value])):
+            return None
+        return Buf(self.shared.unique("packed"), dtype, shape, "arena")
+
+    def run_before_loop(self, kernel: Kernel) -> None:
+        """Runs a kernel before the loop whose body this is, and those around it that leave alone what it reads."""
+        collect_params(kernel)
+        reads = {p for p in kernel.params if p not in kernel.writes}
+        home = self.outside
+        assert home is not None
+        while home.outside is not None and reads <= home.fixed:
+            home = home.outside
+        home._add(kernel)
 
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""

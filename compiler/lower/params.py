@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..graph import index
 from ..graph.index import IVar
-from .ir import Buf, Call, Guarded, IndexValue, Kernel, Load, Reduce, Store, expressions, walk
+from .ir import Buf, Call, Expr, Guarded, IndexValue, Kernel, Load, Reduce, Store, expressions, walk
 
 
 def collect_params(kernel: Kernel) -> None:
@@ -43,6 +43,17 @@ def collect_params(kernel: Kernel) -> None:
             for _, i in stmt.args:
                 _note_lookups(i, note)
     kernel.params = list(seen)
+
+
+def looked_up(value: Expr) -> list[object]:
+    """What the indices and guards of an expression look up their values in."""
+    found: list[object] = []
+    for e in expressions([value]):
+        indices = e.index if isinstance(e, Load) else (e.index,) if isinstance(e, IndexValue) else ()
+        guards = e.guards if isinstance(e, (Load, Guarded)) else ()
+        for i in (*indices, *(g.index for g in guards)):
+            _note_lookups(i, found.append)
+    return found
 
 
 def _note_lookups(i: index.Index, note: Callable[[Buf], None]) -> None:

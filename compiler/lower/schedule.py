@@ -12,8 +12,8 @@ from ..graph.dtypes import BOOL, DType
 from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.reduction import identity
-from ..graph.sizes import Extent
-from .ir import Buf, Const, Loop, Reduce, Stmt, Store, expressions
+from ..graph.sizes import Extent, Shape
+from .ir import Buf, Const, Expr, Kernel, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
 SERIAL = 1 << 16  # flops of rows below which one core is as fast as several
@@ -27,6 +27,8 @@ class Placement(Protocol):
     def partial(self, stage: Stage, chunks: Extent) -> Buf: ...
     def result(self, stage: Stage) -> Buf: ...
     def contiguous(self, node: Node) -> bool: ...
+    def before_loop(self, value: Expr, dtype: DType, shape: Shape) -> Buf | None: ...
+    def run_before_loop(self, kernel: Kernel) -> None: ...
 
 
 def identity_of(combine: str, dtype: DType) -> Const:

@@ -67,9 +67,12 @@ class TileScheduler:
         rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
         tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
         self.tile = Buf("tile", dtype, tile_shape, "scratch")
-        self.kernel.scratch = [self.panel, self.tile]
         self.n, self.m = n, m
+        self.packed: Buf | None = None
+        self.panel_number = index.add(index.scale(b_at, panels), panel)
+        self._pack_before(batch, panels)
         body = self._several() if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
+        self.kernel.scratch = [self.tile] if self.packed is not None else [self.panel, self.tile]
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
@@ -98,8 +101,50 @@ class TileScheduler:
             return width, None
         return width, index.add(index.of(self.n), index.scale(self.first_column, -1))
 
-    def _pack(self, start: Index, outer: dict[IVar, Index], count: Extent) -> list[Stmt]:
-        """Fills the panel with `count` steps of the columns' operand; columns that do not exist are 0."""
+    def _pack_before(self, batch: Extent, panels: Extent) -> None:
+        """Within a loop that leaves the columns' operand as it is, all panels are packed once, before the loop."""
+        p = self.plan
+        assert self.stage.factors is not None
+        steps = sizes.product(v.extent for v in (*p.outer, *p.depth))
+        shape = (sizes.mul(batch, panels), steps, p.width)
+        home = self.place.before_loop(self.stage.factors[1 - p.rows_operand], self.panel.dtype, shape)
+        if home is None:
+            return
+        kernel = Kernel(f"{self.kernel.name.split('_')[0]}_pack", [], set(), shape[0], [])
+        chunk = IVar("chunk", shape[0])
+        inside = self.batch_at, self.first_column, self.panel
+        b_at, panel = index.unflatten(index.of(chunk), (batch, panels))
+        self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
+        self.first_column, self.panel = index.scale(panel, p.width), home
+        outer = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
+        block = index.linear([index.of(o) for o in outer], tuple(o.extent for o in outer))
+        place = (index.of(chunk), index.scale(block, self.depth))
+        body = self._pack(index.ZERO, {v: index.of(o) for v, o in zip(p.outer, outer, strict=True)}, self.depth, place)
+        for o in reversed(outer):
+            body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
+        self.batch_at, self.first_column, self.panel = inside
+        kernel.body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]
+        kernel.nodes = [self.stage.node]
+        kernel.serial = sizes.hint(sizes.product(shape)) < SERIAL
+        self.place.run_before_loop(kernel)
+        self.packed = home
+
+    def _panel_at(self, start: Index, outer: dict[IVar, Index] | None) -> tuple[Buf, Index]:
+        """Where the panel for some steps of the depth begins."""
+        if self.packed is None:
+            return self.panel, index.ZERO
+        p = self.plan
+        block = index.linear([(outer or {}).get(v, index.ZERO) for v in p.outer], tuple(v.extent for v in p.outer))
+        line = index.add(index.scale(block, self.depth), start)
+        return self.packed, index.linear_strides((self.panel_number, line, index.ZERO), self.packed.strides)
+
+    def _pack(
+        self, start: Index, outer: dict[IVar, Index], count: Extent, place: tuple[Index, ...] = ()
+    ) -> list[Stmt]:
+        """Fills the panel with `count` steps of the columns' operand; columns that do not exist are 0. With a `place`
+        it is one of many, and begins at a line of that."""
+        if self.packed is not None:
+            return []
         p = self.plan
         j = IVar("j", p.width)
         column = index.add(self.first_column, index.of(j))
@@ -119,13 +164,16 @@ class TileScheduler:
             loops = [k]
         assert self.stage.factors is not None
         value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
-        body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
+        lead = place[:1]
+        if place:
+            line = index.add(line, place[1])
+        body: list[Stmt] = [Store(self.panel, (*lead, line, index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
         packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes, limit=limit)]
         if limit is not None or hi.const != p.width:
             z = IVar("z", p.width)
-            zero: list[Stmt] = [Store(self.panel, (line, index.of(z)), Const(0, self.panel.dtype))]
+            zero: list[Stmt] = [Store(self.panel, (*lead, line, index.of(z)), Const(0, self.panel.dtype))]
             packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, p.lanes), *packed]
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
@@ -229,7 +277,7 @@ class TileScheduler:
         tile_at = index.ZERO if finish else index.scale(row, p.width)
         call = Call(
             kernel,
-            ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
+            ((source, base), self._panel_at(start, outer), (self.tile, tile_at)),
             (index.of(count), index.of(row_stride), index.of(depth_stride)),
         )
         return [call, *self._epilogue(row, index.of(height), None)] if finish else [call]
