@@ -133,6 +133,8 @@ class Fuser:
         beside = self._beside(stage)
         if kind == "row" and (self._join(stage, needed, beside) or (beside and self._join(stage, needed | beside))):
             return
+        if kind == "row" and not needed and self._join_parts(stage):
+            return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
         self.groups.append(group)
@@ -157,6 +159,19 @@ class Fuser:
         if stage.node.op.kind != "control":
             return []
         return [self.maker[n] for n in stage.node.inputs if n in self.maker]
+
+    def _join_parts(self, stage: Stage) -> bool:
+        """Adds a stage that needs no other to parts of a concatenation which read the same arrays."""
+        reads = {node for node, at in stage.reads if any(i.terms for i in at)}
+        if stage.reduce or not reads:
+            return False
+        for group in reversed(self.groups[-NEAR:]):
+            if group.kind != "row" or group.merged_into is not None:
+                continue
+            parts = [s for s in group.stages if s.part is not None and s.node.shape == stage.node.shape]
+            if any(reads <= {node for node, _ in (*s.reads, *group.outside)} for s in parts):
+                return self._extend(group, stage)
+        return False
 
     def _beside(self, stage: Stage) -> set[Group]:
         """The groups of the other parts of a concatenation."""

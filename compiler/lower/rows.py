@@ -35,7 +35,7 @@ from .ir import (
 )
 from .nests import Arrangement, Nest
 from .schedule import SERIAL, Placement, chunk_count, identity_of, in_chunks_of, lanes_for
-from .stages import Stage, rows_in_chunk
+from .stages import CHUNKS, Stage, rows_in_chunk
 
 
 class RowScheduler(Arrangement):
@@ -71,6 +71,13 @@ class RowScheduler(Arrangement):
             self.chunks: Extent = 1
         else:
             self.chunks = chunk_count(rows, self.rows_per_chunk)
+            if isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+                # No sum depends on how many rows a chunk has: expensive rows make more chunks.
+                wanted = min(rows, CHUNKS, 2 * sum(s.work() for s in self.group.stages) // SERIAL)
+                wanted = 1 << max(0, wanted.bit_length() - 1)
+                if isinstance(self.chunks, int) and wanted > self.chunks:
+                    self.rows_per_chunk = -(-rows // wanted)
+                    self.chunks = chunk_count(rows, self.rows_per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 

@@ -45,11 +45,18 @@ class TileScheduler:
         n = sizes.product(v.extent for v in p.columns)
         panels = sizes.ceildiv(n, p.width)
         batch = sizes.product(v.extent for v in p.batch)
+        assert self.stage.factors is not None
+        shape = (sizes.mul(batch, panels), sizes.product(v.extent for v in (*p.outer, *p.depth)), p.width)
+        self.packed = self.place.before_loop(self.stage.factors[1 - p.rows_operand], dtype, shape)
         block, blocks = self._row_blocks(m, sizes.mul(batch, panels))
         chunks = sizes.product((batch, panels, blocks))
         self.kernel.chunks = chunks
         self.chunk = IVar("chunk", chunks)
-        b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
+        if self.packed is None:
+            b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
+        else:
+            # Neighbours share rows: what a loop hands on then stays with the core that made it.
+            block_at, b_at, panel = index.unflatten(index.of(self.chunk), (blocks, batch, panels))
         self.batch_at = dict(
             zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True)
         )
@@ -68,9 +75,9 @@ class TileScheduler:
         tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
         self.tile = Buf("tile", dtype, tile_shape, "scratch")
         self.n, self.m = n, m
-        self.packed: Buf | None = None
         self.panel_number = index.add(index.scale(b_at, panels), panel)
-        self._pack_before(batch, panels)
+        if self.packed is not None:
+            self._pack_before(self.packed, batch, panels)
         body = self._several() if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
         self.kernel.scratch = [self.tile] if self.packed is not None else [self.panel, self.tile]
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
@@ -87,9 +94,12 @@ class TileScheduler:
             return block, sizes.ceildiv(m, block)
         work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce)) * self.plan.width
         have = sizes.hint(columns)
+        if self.packed is not None:
+            # Nothing is packed once more for another block, but a panel should serve two tiles at least.
+            work, have, tile = work * have, 1, 2 * tile
         wanted = max(1, min(-(-PANELS // have), work // BLOCK, m // tile))
         block = -(-m // wanted)
-        block = -(-block // tile) * tile
+        block = -(-block // self.plan.tile_rows) * self.plan.tile_rows
         return min(block, m), -(-m // block)
 
     def _valid_columns(self) -> tuple[Index, Index | None]:
@@ -101,33 +111,26 @@ class TileScheduler:
             return width, None
         return width, index.add(index.of(self.n), index.scale(self.first_column, -1))
 
-    def _pack_before(self, batch: Extent, panels: Extent) -> None:
+    def _pack_before(self, home: Buf, batch: Extent, panels: Extent) -> None:
         """Within a loop that leaves the columns' operand as it is, all panels are packed once, before the loop."""
         p = self.plan
-        assert self.stage.factors is not None
-        steps = sizes.product(v.extent for v in (*p.outer, *p.depth))
-        shape = (sizes.mul(batch, panels), steps, p.width)
-        home = self.place.before_loop(self.stage.factors[1 - p.rows_operand], self.panel.dtype, shape)
-        if home is None:
-            return
-        kernel = Kernel(f"{self.kernel.name.split('_')[0]}_pack", [], set(), shape[0], [])
-        chunk = IVar("chunk", shape[0])
+        kernel = Kernel(f"{self.kernel.name.split('_')[0]}_pack", [], set(), home.shape[0], [])
+        chunk = IVar("chunk", home.shape[0])
         inside = self.batch_at, self.first_column, self.panel
         b_at, panel = index.unflatten(index.of(chunk), (batch, panels))
         self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
-        self.first_column, self.panel = index.scale(panel, p.width), home
+        self.first_column, self.panel, self.packed = index.scale(panel, p.width), home, None
         outer = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
         block = index.linear([index.of(o) for o in outer], tuple(o.extent for o in outer))
         place = (index.of(chunk), index.scale(block, self.depth))
         body = self._pack(index.ZERO, {v: index.of(o) for v, o in zip(p.outer, outer, strict=True)}, self.depth, place)
         for o in reversed(outer):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
-        self.batch_at, self.first_column, self.panel = inside
+        (self.batch_at, self.first_column, self.panel), self.packed = inside, home
         kernel.body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]
         kernel.nodes = [self.stage.node]
-        kernel.serial = sizes.hint(sizes.product(shape)) < SERIAL
+        kernel.serial = sizes.hint(sizes.product(home.shape)) < SERIAL
         self.place.run_before_loop(kernel)
-        self.packed = home
 
     def _panel_at(self, start: Index, outer: dict[IVar, Index] | None) -> tuple[Buf, Index]:
         """Where the panel for some steps of the depth begins."""
