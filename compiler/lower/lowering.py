@@ -30,7 +30,7 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import Loops
-from .memory import Layout, growing, plan_memory
+from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
 from .params import collect_params
 from .rows import RowScheduler
@@ -248,6 +248,8 @@ class Scope:
 
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
+        for buf in kernel.params:
+            kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
