@@ -44,7 +44,7 @@ def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
 
         profiler = cProfile.Profile()
         profiler.enable()
-    begin = time.perf_counter()
+    used, begin = processor_seconds(), time.perf_counter()
     function = compile_step()
     compiled = time.perf_counter() - begin
     function(*data)
@@ -55,9 +55,15 @@ def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(45)
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
-    report = function.report
-    took = {"import": imported, "graph": described, "compile": compiled, "first": first}
+    used, report = processor_seconds() - used, function.report
+    took = {"cpu": used, "import": imported, "graph": described, "compile": compiled, "first": first}
     return {**took, "phases": dict(report.seconds), **report.counts}
+
+
+def processor_seconds() -> float:
+    """What this process and its finished children, such as C compilers, have used: steadier on a busy machine."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def jax_process(name: str) -> dict[str, Any]:
@@ -72,9 +78,10 @@ def jax_process(name: str) -> dict[str, Any]:
     (one,) = contenders.contenders(work, ["jax"], 2)
     # The backend starts once a process, whatever is compiled.
     jax.block_until_ready(jax.device_put(0.0))
-    begin = time.perf_counter()
+    used, begin = processor_seconds(), time.perf_counter()
     one.step()
-    return {"import": imported, "first": time.perf_counter() - begin}
+    first = time.perf_counter() - begin
+    return {"import": imported, "first": first, "cpu": processor_seconds() - used}
 
 
 def child(tool: str, name: str, folder: str, profile: bool = False) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def measure(name: str, repeat: int, with_jax: bool) -> dict[str, dict[str, Any]]
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     names = list(dict.fromkeys(p for r in results.values() for p in r["cold"]["phases"]))
     heads = ["workload", "cold", *names, "other", "jax's first call", "cold − jax", "warm ms", "import ms"]
-    heads += ["functions", "units"]
+    heads += ["CPU s", "jax's CPU s", "functions", "units"]
     rows = [
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
@@ -119,6 +126,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
         late = cold - r["jax"]["first"] if "jax" in r else 0.0
         cells += [f"{r['jax']['first']:.3f}", f"{late:+.3f}"] if "jax" in r else ["–", "–"]
         cells += [f"{r['warm']['first'] * 1e3:.1f}", f"{r['warm']['import'] * 1e3:.0f}"]
+        cells += [f"{r['cold']['cpu']:.2f}", f"{r['jax']['cpu']:.2f}" if "jax" in r else "–"]
         cells += [str(r["cold"]["functions"]), str(r["cold"]["units"])]
         rows.append(f"| `{workload}` | " + " | ".join(cells) + " |")
     return "\n".join(rows)

@@ -30,7 +30,7 @@ from .timing import timed
 from .version import fingerprint
 
 if TYPE_CHECKING:
-    from .lower.lowering import Options
+    from .lower.options import Options
     from .pipeline import Compilation
 
 BACKENDS = ("c", "numpy")
@@ -111,7 +111,7 @@ def _named(watch: Any) -> dict[str, Any]:
 
 
 def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_updates: Any) -> None:
-    from .lower.lowering import Options
+    from .lower.options import Options
     from .runtime.target import resolve_target
 
     if backend not in BACKENDS:

@@ -14,7 +14,8 @@ from .graph.control import toposort_deep
 from .graph.node import Node, toposort
 from .graph.program import Program
 from .graph.verify import verify_program
-from .lower.lowering import Module, Options, lower
+from .lower.lowering import Module, lower
+from .lower.options import Options
 from .lower.verify import verify_module
 from .rewrite.rules import rewrite
 from .timing import timed

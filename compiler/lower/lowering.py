@@ -32,6 +32,7 @@ from .ir import (
 from .loops import Loops
 from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
+from .options import Options
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
@@ -59,15 +60,6 @@ class Module:
     layout: Layout
     checks: list[Node]
     names: frozenset[str]  # of buffers and dimensions: a function's own variables have others
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
-    `disabled` names rewrite rules to leave out."""
-
-    recompute: str = "cheap"
-    disabled: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
