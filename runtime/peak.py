@@ -6,6 +6,7 @@ the compiler, whose cost model reads the `Target` record alone.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +19,10 @@ from adjoint.artifact import Target, Unit
 from adjoint.runtime.binding import NativeLibrary
 from adjoint.runtime.build import build_library
 from adjoint.runtime.memory import Array, aligned_bytes
-from adjoint.runtime.target import native_target
+from adjoint.runtime.native import available_cpus
+from adjoint.runtime.target import native_target, resolve_target
 
+_ELEMENTS = {"float32": "float", "float64": "double"}
 KINDS = ("read", "write")
 LEVELS = ("L2", "L3", "memory")
 _SECONDS = 0.01  # that one sample lasts at least
@@ -77,15 +80,19 @@ int32_t adjoint_peak_write(const void *args, void *workspace, void *context)
 
 
 @cache
-def peak_flops(dtype: str = "float32", threads: int = 1) -> float:
-    """Operations a second of multiply-adds (two each) in registers, `threads` at once; dtype is a float type.
+def peak_flops(dtype: str = "float32", threads: int = 1, target: str | Target | None = None) -> float:
+    """Operations a second of multiply-adds (two each) in registers, by `threads` at once, each on a CPU of its own.
 
-    Measured once a process. Raises CompileError when there is no C compiler.
+    With the vectors of `target`, this machine's unless given; `threads` are limited to the CPUs that the process may
+    use. Measured once a process. Raises CompileError when there is no C compiler, ValueError for a dtype other than
+    float32 and float64.
     """
-    itemsize = np.dtype(dtype).itemsize
-    target = native_target()
-    work = 2 * _accumulators(target) * (target.vector_bytes // itemsize)
-    return work * _rate("fma", dtype, [_memory(4096) for _ in range(threads)])
+    dtype = str(np.dtype(dtype))
+    if dtype not in _ELEMENTS:
+        raise ValueError(f"peak_flops: dtype must be float32 or float64, got {dtype!r}")
+    chosen = resolve_target(target)
+    work = 2 * _accumulators(chosen) * (chosen.vector_bytes // np.dtype(dtype).itemsize)
+    return work * _rate("fma", dtype, chosen, [_memory(4096) for _ in range(_at_once(threads))])
 
 
 @cache
@@ -98,8 +105,9 @@ def bandwidth(kind: str = "read", level: str = "memory", threads: int = 1) -> fl
     """
     if kind not in KINDS or level not in LEVELS:
         raise ValueError(f"bandwidth: the kinds are {', '.join(KINDS)}, the levels {', '.join(LEVELS)}")
+    threads = _at_once(threads)
     size = working_set(level, threads)
-    return size * _rate(kind, "float32", [_memory(size) for _ in range(threads)])
+    return size * _rate(kind, "float32", native_target(), [_memory(size) for _ in range(threads)])
 
 
 def working_set(level: str, threads: int = 1) -> int:
@@ -109,17 +117,21 @@ def working_set(level: str, threads: int = 1) -> int:
     return size // 4096 * 4096
 
 
+def _at_once(threads: int) -> int:
+    return max(1, min(threads, available_cpus()))
+
+
 def _memory(size: int) -> Array:
     array = aligned_bytes(size)
     array[...] = 0  # every page is there before the clock starts
     return array
 
 
-def _rate(kind: str, dtype: str, buffers: list[Array]) -> float:
+def _rate(kind: str, dtype: str, target: Target, buffers: list[Array]) -> float:
     """Passes a second over the buffers by as many threads, the sum; the best of several samples."""
-    library = _library(dtype)
+    library = _library(dtype, target)
     function = library.function(f"adjoint_peak_{kind}", "adjoint_entry")
-    ffi, vector = library.ffi, native_target().vector_bytes
+    ffi, vector = library.ffi, target.vector_bytes
 
     def passes(count: int, buffer: Array) -> None:
         table = ffi.new("int64_t[2]", [count, buffer.nbytes // vector])
@@ -144,13 +156,17 @@ def _sample(run: Callable[[Array], None], buffers: list[Array], repeat: int) -> 
     ready = threading.Barrier(len(buffers))
     times: list[tuple[float, float]] = []
 
-    def one(buffer: Array) -> None:
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+
+    def one(number: int, buffer: Array) -> None:
+        if cpus:
+            os.sched_setaffinity(0, {cpus[number]})  # of this thread alone: two on one CPU would tell nothing
         ready.wait()
         begin = time.perf_counter()
         run(buffer)  # without the interpreter's lock
         times.append((begin, time.perf_counter()))
 
-    threads = [threading.Thread(target=one, args=(b,)) for b in buffers]
+    threads = [threading.Thread(target=one, args=pair) for pair in enumerate(buffers)]
     for t in threads:
         t.start()
     for t in threads:
@@ -164,11 +180,10 @@ def _accumulators(target: Target) -> int:
 
 
 @cache
-def _library(dtype: str) -> NativeLibrary:
-    target = native_target()
+def _library(dtype: str, target: Target) -> NativeLibrary:
     names = [f"a{k}" for k in range(_accumulators(target))]
     text = _UNIT.format(
-        real={"float32": "float", "float64": "double"}[dtype],
+        real=_ELEMENTS[dtype],
         width=target.vector_bytes,
         starts=", ".join(f"{a} = memory[{k + 2}]" for k, a in enumerate(names)),
         fmas="\n".join(f"    {a} = {a} * x + y;" for a in names),

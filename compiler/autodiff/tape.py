@@ -92,9 +92,11 @@ class Tape:
         _, sequences, over = self.loop.split(tuple(zip(self.loop.body.params, self.loop.inputs, strict=True)))
         self.sequences = {p: x for p, x in sequences if p in used}
         self.closed = {p: x for p, x in over if p in used}
+        # The adjoint runs as often as the loop did: something has to tell.
         if not self.recorded and not self.loop.is_scan:
-            # The adjoint runs as often as the loop did: something has to tell.
             self.recorded.append(self._witness())
+        elif not self.recorded and not self.sequences and not isinstance(self.loop.length, int):
+            self.sequences = dict(sequences[:1])
         self.read = [self.params.like(r) for r in self.recorded]
 
     def _witness(self) -> Node:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.control import in_order
 from ..graph.index import IVar
-from ..graph.node import Node, toposort
+from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
-from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -39,6 +39,9 @@ from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tiles import TileScheduler
+from .tiling import Plan, plan
+from .vectors import VectorPlan, plan_vector, vector_kernel
 
 LINE = 64  # bytes of a cache line
 
@@ -157,12 +160,13 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        order = toposort(roots)
+        order = in_order(roots)
         checks = [n for n in order if n.op.name == "check_index"]
         if checks:
-            order = toposort([*checks, *roots])
+            order = in_order([*checks, *roots])
         self.roots = set(roots)
-        self.plans: dict[Stage, tiles.Plan] = {}
+        self.plans: dict[Stage, Plan] = {}
+        self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -178,11 +182,17 @@ class Scope:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = tiles.plan(stage, target)
+                found = plan(stage, target)
+                along = plan_vector(stage) if found is None else None
                 if found is not None:
                     self.plans[stage] = found
+                elif along is not None:
+                    self.vectors[stage] = along
             stages.append(stage)
-        self.fuser = Fuser(stages, set(self.plans))
+        # New values of variables come last, so that they can replace old ones that nothing reads any more.
+        stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
+        kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
+        self.fuser = Fuser(stages, kinds, self._homes())
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -194,6 +204,10 @@ class Scope:
             self._copy(source, home)
         return self.steps
 
+    def _homes(self) -> dict[Node, Node]:
+        nodes = {home: node for node, home in self.leaves.items()}
+        return {node: nodes[home] for node, home in self.updates.items()}
+
     def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
         """The steps of an inner graph."""
         return Scope(self.shared, leaves, outputs, {}, False).run(roots)
@@ -201,7 +215,7 @@ class Scope:
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
         probe = make_stage(node, lambda n: n is not node)
-        found = tiles.plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
@@ -226,10 +240,12 @@ class Scope:
             Loops(self).lower(first.node)
             return
         if group.kind == "tile":
-            scheduler = tiles.TileScheduler(
+            scheduler = TileScheduler(
                 group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
             )
             self._add(scheduler.build())
+        elif group.kind == "vector":
+            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":

@@ -52,6 +52,19 @@ class Stage:
     def loop_axes(self) -> tuple[IVar, ...]:
         return (*self.axes, *self.reduce)
 
+    def walks(self) -> dict[IVar, int]:
+        """How many elements lie one after the other along each axis, less those that lie apart; the result counts."""
+        found = dict.fromkeys((v for v in self.loop_axes if v.extent != 1), 0)
+        own = [] if self.target is not None else [(self.node, tuple(index.of(v) for v in self.axes))]
+        for node, at in dict.fromkeys([*self.reads, *own]):
+            offset = index.linear(at, node.shape)
+            elements = sizes.hint(sizes.product(node.shape))
+            for v in found:
+                stride = offset.affine_in(v)
+                if stride != 0:
+                    found[v] += elements if stride == 1 else -elements
+        return found
+
     def work(self) -> int:
         total = max(1, self.cost)
         for v in self.loop_axes:

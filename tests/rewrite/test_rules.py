@@ -207,6 +207,10 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
         (make("max", (make("max", (M,), (0,)),), (0,)), make("max", (M,), (0, 1))),
         (make("prod", (make("prod", (b.cast(M, INT64),), (0,)),), (0,)), make("prod", (b.cast(M, INT64),), (0, 1))),
     ],
+    "contract-product": [
+        (contract(M, W, (3, 4, 3, 4, 1), 4, (plain(0), plain(1)), (plain(2), plain(3))),
+         b.mul(b.broadcast(M, (3, 4, 3, 4), (0, 1)), b.broadcast(W, (3, 4, 3, 4), (2, 3)))),
+    ],
     "contract-views": [
         (matmul(M, b.permute(W, (1, 0))),
          contract(M, W, (3, 3, 4), 2, (plain(0), plain(2)), (plain(1), plain(2)))),
