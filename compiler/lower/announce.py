@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..graph import index, sizes
+from ..graph.index import Guard, Index
 from ..graph.sizes import Extent
 from .ir import Buf, Kernel, Load, Loop, Prefetch, Reduce, Stmt, Store, expressions, walk
 
@@ -39,7 +40,7 @@ def announce(kernel: Kernel) -> None:
 def _coming(loop: Loop, done: set[Buf]) -> list[Stmt]:
     found: list[Stmt] = []
     straight = [s for s in loop.body if isinstance(s, (Store, Reduce))]
-    touched = [(s.buf, s.index, ()) for s in straight]
+    touched: list[tuple[object, tuple[Index, ...], tuple[Guard, ...]]] = [(s.buf, s.index, ()) for s in straight]
     touched += [(e.buf, e.index, e.guards) for e in expressions([s.value for s in straight]) if isinstance(e, Load)]
     for buf, at, guards in touched:
         if not isinstance(buf, Buf) or not buf.ahead or not at or guards or buf.strides[-1] != 1:

@@ -124,7 +124,7 @@ class Fuser:
             if node in self.readers:
                 self.readers[node].append(stage)
         kind = {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
-        kind = self.planned.get(stage, "loop" if stage.parts else kind)
+        kind = "loop" if stage.parts else self.planned.get(stage, kind)
         if stage.node.op.name == "check_index":
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}

@@ -35,13 +35,13 @@ def split_sums(program: Program, target: Target) -> Program:
 
 
 def _in_parts(node: Node, target: Target) -> Node | None:
-    extents, n_out, maps = node["extents"], node["n_out"], (node["a_map"], node["b_map"])
+    (x, y), extents, n_out, maps = node.inputs, node["extents"], node["n_out"], (node["a_map"], node["b_map"])
     if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
         return None
     over = max(range(n_out, len(extents)), key=lambda label: extents[label])
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
-    operands = sum(prod(x.shape) for x in node.inputs)
+    operands = prod(x.shape) + prod(y.shape)
     if operands * node.dtype.itemsize <= target.l2:
         return None
     most = min(PARTS, operands // (FRACTION * prod(extents[:n_out])))
@@ -59,7 +59,7 @@ def _in_parts(node: Node, target: Target) -> Node | None:
 
     inner = [each if label == over else n for label, n in enumerate(extents)]
     with sites.at(node.sites, node.stems_from):
-        partial = contract(*node.inputs, (parts, *inner), n_out + 1, shifted(maps[0]), shifted(maps[1]))
+        partial = contract(x, y, (parts, *inner), n_out + 1, shifted(maps[0]), shifted(maps[1]))
         return b.sum(partial, (0,))
 
 
