@@ -12,7 +12,7 @@ from .tiling import Plan
 
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
-PANELS = 8  # chunks to aim at where the columns alone give fewer
+CHUNKS = 4  # chunks to aim at, at least; else two for every core
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
 TALL = 16  # tiles of a chunk when the number of rows is not known
 BLOCK_BYTES = 1 << 18  # of one operand in a chunk's block of depth, at most a quarter of the second cache
@@ -68,18 +68,19 @@ def cut(
     if not isinstance(m, int):
         return TALL * tile, 1
     panels = sizes.hint(sizes.ceildiv(n, width))
+    enough = max(CHUNKS, 2 * target.workers)
     others = sizes.hint(batch)
     block, group = m, 1
     if several and isinstance(step, int) and isinstance(n, int):
         room = min(BLOCK_BYTES, target.l2 // 4) // itemsize
         block = min(m, max(4 * tile, room // step // tile * tile))
         group = max(1, min(panels, room // (step * width)))
-        while group > 1 and others * -(-m // block) * -(-panels // group) < PANELS:
+        while group > 1 and others * -(-m // block) * -(-panels // group) < enough:
             group = -(-group // 2)
     if group == 1:
         have = max(1, others * panels * -(-m // block))
         work = 2 * block * reduced * width
-        wanted = max(1, min(-(-PANELS // have), work // BLOCK, block // tile))
+        wanted = max(1, min(-(-enough // have), work // BLOCK, block // tile))
         block = -(-block // wanted)
         block = -(-block // tile) * tile
     return min(block, m), group

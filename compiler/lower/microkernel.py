@@ -6,7 +6,9 @@ from ..graph import index
 from ..graph.dtypes import DType
 from ..graph.index import Index, IVar
 from ..graph.sizes import Dim
-from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Reduce, Stmt, Store
+from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
+
+AHEAD = 8  # steps of depth by which the panel is announced
 
 
 def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool) -> Kernel:
@@ -36,6 +38,7 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
     step: list[Stmt] = [
         columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
+        columns(Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))),
         rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
     ]
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)

@@ -18,12 +18,14 @@ from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip, cut, depth_step, strips
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Stmt, Store
+from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, merged_stride
 
 Outer = dict[IVar, Index]
+
+AHEAD = 16  # steps of depth by which what is packed next is announced
 
 
 class TileScheduler:
@@ -65,7 +67,9 @@ class TileScheduler:
         self.first_row = index.scale(block_at, self.block)
         self.home = None if outer else self._home()
         self._scratch()
-        body = self._several() if self.several else self._over_panels(self._single)
+        body = self._several() if self.several else [
+            *self._pack(index.ZERO, {}, self.depth), *self._over_panels(self._single)
+        ]
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
@@ -136,11 +140,10 @@ class TileScheduler:
         found: list[Stmt] = []
         whole = self.n // self.plan.width if isinstance(self.n, int) else None
         rest = None if whole is None else index.add(index.of(whole), index.scale(self.first_panel, -1))
-        if self.full is not None:
-            q = IVar("p", self.panels)
+        body: list[Stmt]
+        if self.full is not None and (body := make(self.full, index.of(q := IVar("p", self.panels)))):
             even = whole is None or (self.last is None and whole % self.panels == 0)
-            found.append(Loop(q, index.ZERO, index.of(self.panels), "seq", make(self.full, index.of(q)),
-                              limit=None if even else rest))
+            found.append(Loop(q, index.ZERO, index.of(self.panels), "seq", body, limit=None if even else rest))
         if self.last is not None:
             assert rest is not None
             if not rest.terms:
@@ -148,8 +151,8 @@ class TileScheduler:
             else:
                 q = IVar("last", self.panels)
                 limit = index.add(rest, 1) if self.panels > 1 else None
-                body = make(self.last, index.of(q))
-                found.append(Loop(q, rest, index.of(self.panels), "seq", body, limit=limit))
+                if body := make(self.last, index.of(q)):
+                    found.append(Loop(q, rest, index.of(self.panels), "seq", body, limit=limit))
         return found
 
     def _first_column(self, at: Index) -> Index:
@@ -157,8 +160,7 @@ class TileScheduler:
 
     def _single(self, strip: Strip, at: Index) -> list[Stmt]:
         """A panel whose whole depth is one block."""
-        return [*self._pack(strip, index.ZERO, at, index.ZERO, {}, self.depth),
-                *self._rows(strip, at, True, False, self.depth, index.ZERO, {})]
+        return self._rows(strip, at, True, False, self.depth, index.ZERO, {})
 
     def _several(self) -> list[Stmt]:
         """Adds up blocks of the summed axes in the result, or in room for all of the chunk before the epilogue."""
@@ -171,11 +173,7 @@ class TileScheduler:
             def one(strip: Strip, at: Index) -> list[Stmt]:
                 return self._rows(strip, at, False, adds, count, start, outer)
 
-            def pack(strip: Strip, at: Index) -> list[Stmt]:
-                first = index.scale(at, self.step) if strip is self.full else index.ZERO
-                return self._pack(strip, first, at, start, outer, count)
-
-            return [*self._over_panels(pack), *self._over_panels(one)]
+            return [*self._pack(start, outer, count), *self._over_panels(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -224,31 +222,43 @@ class TileScheduler:
         return Loop(i, index.ZERO, index.of(i.extent), "seq",
                     [Loop(j, index.ZERO, index.of(j.extent), "vec", [zero], self.plan.lanes)])
 
-    def _pack(self, strip: Strip, line: Index, at: Index, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
-        """Fills lines of a panel with `count` steps of the columns' operand; columns that do not exist are 0."""
+    def _pack(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """Fills the panels of the chunk with `count` steps of the columns' operand, a step of all of them at a time."""
+        p = self.plan
+        if not self.panel:
+            return []
+        values = {**self.batch_at, **outer}
+        if count == self.depth:
+            loops = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
+            values.update({v: index.of(k) for v, k in zip(p.depth, loops, strict=True)})
+            line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
+        else:
+            loops = [IVar("k", count)]
+            line = index.of(loops[0])
+            flat = index.add(start, line)
+            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
+        packed = self._over_panels(lambda strip, at: self._line(strip, at, line, loops[-1], values))
+        for v in reversed(loops):
+            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
+        return packed
+
+    def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
+        """One step of a panel; columns that do not exist are 0."""
         p = self.plan
         if strip not in self.panel:
             return []
         panel = self.panel[strip]
+        if strip is self.full:
+            line = index.add(line, index.scale(at, self.step))
         j = IVar("j", strip.width)
         column = index.add(self._first_column(at), index.of(j))
-        values = {**self.batch_at, **outer}
-        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        loops: list[IVar] = []
-        if count == self.depth:
-            ks = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
-            values.update({v: index.of(k) for v, k in zip(p.depth, ks, strict=True)})
-            line = index.add(line, index.linear([index.of(k) for k in ks], tuple(k.extent for k in ks)))
-            loops = ks
-        else:
-            k = IVar("k", count)
-            flat = index.add(start, index.of(k))
-            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
-            line = index.add(line, index.of(k))
-            loops = [k]
+        there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
+        value = self._instantiate(self.stage.factors[1 - p.rows_operand], {**values, **there}, {}, Shared())
         body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
+        if isinstance(value, Load) and not value.guards:
+            later = {k: index.add(index.of(k), AHEAD)}
+            body.append(Prefetch(value.buf, tuple(index.substitute(i, later) for i in value.index)))
         hi = index.of(strip.valid if strip.valid is not None else strip.width)
         limit = None if strip.valid is not None else self._columns_left(at)
         packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes_for(body, self.target), limit=limit)]
@@ -256,8 +266,6 @@ class TileScheduler:
             z = IVar("z", strip.width)
             zero: list[Stmt] = [Store(panel, (line, index.of(z)), Const(0, panel.dtype))]
             packed = [Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes), *packed]
-        for v in reversed(loops):
-            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
 
     def _columns_left(self, at: Index) -> Index:
