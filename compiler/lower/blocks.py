@@ -15,6 +15,7 @@ SERIAL = 1 << 19  # flops below which one core is as fast as several
 CHUNKS = 4  # chunks to aim at, at least; else two for every core
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
 TALL = 16  # tiles of a chunk when the number of rows is not known
+SHALLOW = 4096  # bytes of a panel below which results are written row by row
 BLOCK_BYTES = 1 << 18  # of one operand in a chunk's block of depth, at most a quarter of the second cache
 
 
@@ -59,6 +60,11 @@ def depth_step(depth: Extent, width: int, itemsize: int) -> Extent:
     return depth
 
 
+def shallow(step: Extent, width: int, several: bool, itemsize: int) -> bool:
+    """Whether a tile takes so few steps that writing it takes longer than computing it."""
+    return not several and isinstance(step, int) and step * width * itemsize <= SHALLOW
+
+
 def cut(
     plan: Plan, m: Extent, n: Extent, batch: Extent, reduced: int, step: Extent, several: bool, itemsize: int,
     target: Target,
@@ -77,9 +83,12 @@ def cut(
         group = max(1, min(panels, room // (step * width)))
         while group > 1 and others * -(-m // block) * -(-panels // group) < enough:
             group = -(-group // 2)
-    if group == 1:
-        have = max(1, others * panels * -(-m // block))
-        work = 2 * block * reduced * width
+    if shallow(step, width, several, itemsize) and isinstance(n, int):
+        # The result is what takes time: a chunk writes whole rows of it.
+        group = max(1, min(panels, BLOCK_BYTES // (reduced * width * itemsize)))
+    if block == m:
+        have = max(1, others * -(-panels // group))
+        work = 2 * block * reduced * width * group
         wanted = max(1, min(-(-enough // have), work // BLOCK, block // tile))
         block = -(-block // wanted)
         block = -(-block // tile) * tile

@@ -15,7 +15,7 @@ from ..graph import index, sizes
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .blocks import SERIAL, Strip, cut, depth_step, strips
+from .blocks import SERIAL, Strip, cut, depth_step, shallow, strips
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
 from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Stmt, Store
@@ -67,9 +67,7 @@ class TileScheduler:
         self.first_row = index.scale(block_at, self.block)
         self.home = None if outer else self._home()
         self._scratch()
-        body = self._several() if self.several else [
-            *self._pack(index.ZERO, {}, self.depth), *self._over_panels(self._single)
-        ]
+        body = self._several() if self.several else [*self._pack(index.ZERO, {}, self.depth), *self._single()]
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
@@ -158,9 +156,19 @@ class TileScheduler:
     def _first_column(self, at: Index) -> Index:
         return index.scale(index.add(self.first_panel, at), self.plan.width)
 
-    def _single(self, strip: Strip, at: Index) -> list[Stmt]:
-        """A panel whose whole depth is one block."""
-        return self._rows(strip, at, True, False, self.depth, index.ZERO, {})
+    def _single(self) -> list[Stmt]:
+        """Tiles whose whole depth is one block: panel by panel, or row by row where the result outweighs the panels."""
+
+        def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
+            return self._tile(strip, at, row, height, True, False, self.depth, index.ZERO, {})
+
+        if shallow(self.step, self.plan.width, False, self.stage.node.dtype.itemsize):
+            return self._over_rows(
+                lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
+            )
+        return self._over_panels(
+            lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+        )
 
     def _several(self) -> list[Stmt]:
         """Adds up blocks of the summed axes in the result, or in room for all of the chunk before the epilogue."""
@@ -171,7 +179,9 @@ class TileScheduler:
 
         def block(start: Index, count: Extent, adds: bool) -> list[Stmt]:
             def one(strip: Strip, at: Index) -> list[Stmt]:
-                return self._rows(strip, at, False, adds, count, start, outer)
+                return self._over_rows(
+                    lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
+                )
 
             return [*self._pack(start, outer, count), *self._over_panels(one)]
 
@@ -287,16 +297,11 @@ class TileScheduler:
             return None
         return index.add(index.of(self.m), index.scale(self.first_row, -1))
 
-    def _rows(
-        self, strip: Strip, at: Index, finish: bool, adds: bool, count: Extent, start: Index, outer: Outer
-    ) -> list[Stmt]:
-        """All tiles of a panel: full ones, then what is left, as one lower tile or, if that varies, row by row."""
+    def _over_rows(self, one: Callable[[Index, int], list[Stmt]]) -> list[Stmt]:
+        """Statements for all tiles of the chunk's rows, by first row and height: full ones, then what is left, as one
+        lower tile or, if that varies, row by row."""
         tile = self.plan.tile_rows
         left = self._rows_left()
-
-        def one(row: Index, height: int) -> list[Stmt]:
-            return self._tile(strip, at, row, height, finish, adds, count, start, outer)
-
         whole = None if left is None else index.floordiv(left, tile)
         r = IVar("r", self.block // tile)
         body = [Loop(r, index.ZERO, index.of(r.extent), "seq", one(index.scale(index.of(r), tile), tile), limit=whole)]
@@ -340,7 +345,7 @@ class TileScheduler:
         )
         panel: tuple[Buf, Index, Extent]
         if strip in self.panel:
-            first = index.scale(at, sizes.mul(self.step, strip.width)) if self.several and strip is self.full else (
+            first = index.scale(at, sizes.mul(self.step, strip.width)) if strip is self.full else (
                 index.ZERO)
             panel = self.panel[strip], first, strip.width
         else:

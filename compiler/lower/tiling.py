@@ -112,7 +112,7 @@ def _orient(
     summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
     outer, depth = _merge_suffix(offset, summed)
     m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
-    if m * n * k < 48 or m < 2 or n < 2 or k < 2:
+    if m * n * k < 8 or m < 2 or n < 2 or k < 2:
         return None
     along = column_tile[-1] if column_tile else None
     loads = _loads(packed)
