@@ -204,8 +204,8 @@ class Kernel:
     checks: bool = False
     inner: bool = False  # called by kernels only
     serial: bool = False  # too little work to hand chunks to other cores
-    flops: Extent = 0
-    bytes: Extent = 0
+    flops: Extent = 0  # of a call, by the cost model
+    bytes: Extent = 0  # of all parameters together
 
 
 @dataclass(eq=False, slots=True)

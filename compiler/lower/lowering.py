@@ -34,8 +34,9 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import Loops
-from .memory import Layout, growing, plan_memory
+from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
+from .options import Options
 from .params import collect_params, looked_up
 from .rows import RowScheduler
 from .scatter import scatter_kernel
@@ -67,15 +68,6 @@ class Module:
     layout: Layout
     checks: list[Node]
     names: frozenset[str]  # of buffers and dimensions: a function's own variables have others
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
-    `disabled` names rewrite rules to leave out."""
-
-    recompute: str = "cheap"
-    disabled: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -308,6 +300,8 @@ class Scope:
 
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
+        for buf in kernel.params:
+            kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
         announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
