@@ -12,7 +12,7 @@ from ..graph.dtypes import DType
 from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.program import Program
-from ..graph.sizes import Extent, Shape
+from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .fuse import Fuser, Group
@@ -80,6 +80,7 @@ class _Shared:
     kernels: list[Kernel] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     copies: int = 0
+    told: set[Dim] = field(default_factory=set)  # extents that loops bind
 
     def number(self) -> int:
         """A number for a copy that belongs to no output or update; theirs are positive."""
@@ -171,13 +172,13 @@ class Scope:
         self.steps: list[Step] = []
 
     def run(self, roots: Sequence[Node]) -> list[Step]:
-        target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
         order = in_order(roots)
         checks = [n for n in order if n.op.name == "check_index"]
         if checks:
             order = in_order([*checks, *roots])
         self.roots = set(roots)
+        self.shared.told.update(n["trips"] for n in order if n.op.name == "while" and n["trips"] is not None)
         self.plans: dict[Stage, Plan] = {}
         self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
@@ -198,7 +199,7 @@ class Scope:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = plan(stage, target)
+                found = self._plan(stage)
                 along = plan_vector(stage) if found is None else None
                 if found is not None:
                     self.plans[stage] = found
@@ -256,10 +257,17 @@ class Scope:
             home = home.outside
         home._add(kernel)
 
+    def _plan(self, stage: Stage) -> Plan | None:
+        """How a contraction is tiled. Panels are scratch, whose size has to be known before the call: a depth that
+        only a loop tells has none."""
+        if any(d in self.shared.told for v in stage.reduce for d in sizes.dims_of(v.extent)):
+            return None
+        return plan(stage, self.shared.target)
+
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
         probe = make_stage(node, lambda n: n is not node)
-        found = plan(probe, self.shared.target)
+        found = self._plan(probe)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
