@@ -124,6 +124,8 @@ class KernelPrinter(StatementPrinter):
                 for inner in stmt.body:
                     if isinstance(inner, Reduce) and inner.buf.storage == "lanes":
                         self.acc_lanes[inner.buf] = (stmt.lanes, stmt.unroll)
+                        if inner.positions is not None:
+                            self.acc_lanes[inner.positions] = (stmt.lanes, stmt.unroll)
                     if isinstance(inner, (Store, Reduce)) and inner.buf.storage == "register" and inner.buf.shape:
                         self.acc_lanes[inner.buf] = (stmt.lanes, 1)
         for buf in self.kernel.registers:
