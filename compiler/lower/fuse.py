@@ -8,7 +8,7 @@ while a useful frame is left, no cycle arises and the kernel stays small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import sizes
@@ -94,9 +94,13 @@ def settled(frame: Sequence[IVar], stages: Sequence[Stage], classes: Classes) ->
 class Fuser:
     """Builds the list of groups for the stages of one program."""
 
-    def __init__(self, stages: Sequence[Stage], tiled: set[Stage]) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], tiled: set[Stage],
+        fold: Callable[[Stage, Stage, Collection[Stage]], bool] = lambda s, first, members: False,
+    ) -> None:
         self.stages = stages
         self.tiled = tiled
+        self.fold = fold  # whether a stage, or all that read it, can be found as a contraction's tiles are finished
         self.classes = Classes()
         self.maker: dict[Node, Stage] = {s.node: s for s in stages}
         self.binders: dict[Dim, Stage] = {
@@ -124,13 +128,61 @@ class Fuser:
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
         others = (*self._operands(stage), *self._binders(stage), *self._earlier(stage))
         needed |= {self.group_of[p].root() for p in others}
-        if kind == "row" and self._join(stage, needed):
+        if kind == "row" and (
+            self._fold(stage, needed) or self._trail(stage, needed) or self._join(stage, needed)
+        ):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
         self.groups.append(group)
         self.group_of[stage] = group
         self._note_reads(group, stage)
+
+    def _fold(self, stage: Stage, needed: set[Group]) -> bool:
+        """Puts a reduction into the group of the contraction that it reads."""
+        if not stage.reduce:
+            return False
+        for home in self._movable(needed):
+            if not self.fold(stage, home.stages[0], home.stages):
+                continue
+            for producer, at in self.producers(stage):
+                if self.group_of[producer].root() is home:
+                    for axis, i in zip(producer.axes, at, strict=True):
+                        self._identify(stage, axis, i.as_var())
+            home.stages.append(stage)
+            home.needs |= needed - {home}
+            home.ops += stage.ops + 1
+            home.work += stage.work()
+            self.group_of[stage] = home
+            self._move(home)
+            return True
+        return False
+
+    def _trail(self, stage: Stage, needed: set[Group]) -> bool:
+        """Puts a stage whose readers may follow it there into the group of a contraction, although it needs what comes
+        later: both run after that."""
+        if stage.reduce:
+            return False
+        for home in self._movable(needed):
+            later = any(g.number > home.number for g in needed)
+            if later and self.fold(stage, home.stages[0], home.stages) and self._extend(home, stage):
+                self._move(home)
+                return True
+        return False
+
+    def _movable(self, groups: set[Group]) -> list[Group]:
+        """The contractions of some groups whose results nothing has needed so far, so that they can run last."""
+        last = Group("tile", [], len(self.groups))
+        tiles = sorted((g for g in groups if g.kind == "tile"), key=lambda g: g.number)
+        return [g for g in tiles if not self._between(g, last)]
+
+    def _move(self, home: Group) -> None:
+        """Lets a group run after all that there are so far."""
+        moved = Group("tile", home.stages, len(self.groups), home.frame, home.needs, home.ops, home.work, home.outside)
+        self.groups.append(moved)
+        home.merged_into = moved
+        for s in moved.stages:
+            self.group_of[s] = moved
 
     def _binders(self, stage: Stage) -> list[Stage]:
         """Loops that tell extents of the stage."""

@@ -11,6 +11,7 @@ from ..graph.index import IVar
 from ..graph.node import Node, toposort
 from ..graph.program import Program
 from ..graph.sizes import Extent
+from .folds import Folding, FoldScheduler
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -191,7 +192,8 @@ class Scope:
                 if found is not None:
                     self.plans[stage] = found
             stages.append(stage)
-        self.fuser = Fuser(stages, set(self.plans))
+        folding = Folding(stages, roots, self.plans, target)
+        self.fuser = Fuser(stages, set(self.plans), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -235,7 +237,8 @@ class Scope:
             Loops(self).lower(first.node)
             return
         if group.kind == "tile":
-            scheduler = TileScheduler(
+            folding = any(s.reduce for s in group.stages[1:])
+            scheduler = (FoldScheduler if folding else TileScheduler)(
                 group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
             )
             self._add(scheduler.build())

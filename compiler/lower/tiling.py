@@ -67,8 +67,13 @@ def _merge_suffix(offset: Index, axes: Sequence[IVar]) -> tuple[tuple[IVar, ...]
 
 def plan(stage: Stage, target: Target) -> Plan | None:
     """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
+    return min(orientations(stage, target), key=lambda o: o.cost, default=None)
+
+
+def orientations(stage: Stage, target: Target) -> list[Plan]:
+    """The plans of a contraction: either operand's own axes may be the rows."""
     if stage.factors is None:
-        return None
+        return []
     uses = []
     for factor in stage.factors:
         axes: set[IVar] = set()
@@ -80,11 +85,10 @@ def plan(stage: Stage, target: Target) -> Plan | None:
         uses.append(axes)
     batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
     if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
-        return None
+        return []
     own = [tuple(v for v in stage.axes if v in uses[k] and v not in uses[1 - k]) for k in (0, 1)]
     options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
-    found = [o for o in options if o is not None]
-    return min(found, key=lambda o: o.cost) if found else None
+    return [o for o in options if o is not None]
 
 
 def _loads(factor: Expr) -> list[Load]:
