@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from ..graph import sizes
+from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Dim
@@ -130,6 +130,7 @@ class Fuser:
         needed |= {self.group_of[p].root() for p in others}
         if kind == "row" and (
             self._fold(stage, needed) or self._trail(stage, needed) or self._join(stage, needed)
+            or self._beside(stage, needed)
         ):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
@@ -213,6 +214,14 @@ class Fuser:
             if home.number - other.number <= NEAR and not self._between(other, home):
                 self._merge(home, other)
         return True
+
+    def _beside(self, stage: Stage, needed: set[Group]) -> bool:
+        """Adds an elementwise stage to a late group of such that reads the same array, which then is read once."""
+        first = max((g.number for g in needed), default=-1)
+        for home in reversed(self.groups[max(first + 1, len(self.groups) - NEAR) :]):
+            if home.merged_into is None and home.kind == "row" and _alike(stage, home) and self._extend(home, stage):
+                return True
+        return False
 
     def _between(self, early: Group, late: Group) -> bool:
         """Whether a group that runs between the two needs `early`, which then cannot move down to `late`."""
@@ -411,6 +420,18 @@ class Fuser:
         for producer in read_inside:
             allowed -= {find(v) for v in producer.reduce}
         return [c for c in dict.fromkeys(common) if c in allowed]
+
+
+def _alike(stage: Stage, home: Group) -> bool:
+    """Whether a stage and all of a group are elementwise, of one shape, and walk through an array in the same way."""
+    if stage.reduce or not stage.axes or stage.target is not None or stage.combines:
+        return False
+    shape = stage.node.shape
+    if any(s.reduce or s.target is not None or s.combines or s.node.shape != shape for s in home.stages):
+        return False
+    own = tuple(map(index.of, stage.axes))
+    walked = {node for s in home.stages for node, at in s.reads if at == tuple(map(index.of, s.axes))}
+    return any(node in walked and at == own for node, at in stage.reads)
 
 
 def _count(frame: Sequence[IVar]) -> int:

@@ -19,6 +19,8 @@ from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
+STENCIL = 16  # the same where it is read at shifted places, which no kernel that stores it could share with its users
+SHIFTS = frozenset({"slice", "pad", "concat"})
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
@@ -203,7 +205,9 @@ def choose_kept(
         mine = uses.get(node, 0)
         for operand in dict.fromkeys(node.inputs):
             uses[operand] = uses.get(operand, 0) + (max(1, mine) if node.op.name in VIEWS else 1)
+    shifted = _shifted(order)
     cost: dict[Node, int] = {}
+    flops: dict[Node, int] = {}  # without what it takes to find the place of an element
     count: dict[Node, int] = {}
     epilogue: dict[Node, bool] = {}
 
@@ -211,13 +215,14 @@ def choose_kept(
         source = through_views(node)
         if source.op.kind != "leaf":
             kept.add(source)
-            cost[source] = count[source] = 0
+            cost[source] = flops[source] = count[source] = 0
 
     for node in order:
         op = node.op
         if op.kind == "leaf":
-            cost[node] = count[node] = 0
+            cost[node] = flops[node] = count[node] = 0
             continue
+        flops[node] = (op.cost if op.kind == "elementwise" else 0) + sum(flops[i] for i in node.inputs)
         spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
         cost[node] = spent + sum(cost[i] for i in node.inputs)
         count[node] = 1 + sum(count[i] for i in node.inputs)
@@ -259,12 +264,21 @@ def choose_kept(
             if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
                 kept.add(node)
         if op.name not in VIEWS:
-            limit = 10**9 if recompute == "all" else CHEAP
-            if (uses.get(node, 0) > 1 and cost[node] > limit) or count[node] > LONGEST:
+            again = recompute == "all" or cost[node] <= CHEAP or (node in shifted and flops[node] <= STENCIL)
+            if (uses.get(node, 0) > 1 and not again) or count[node] > LONGEST:
                 kept.add(node)
         if node in kept:
-            cost[node] = count[node] = 0
+            cost[node] = flops[node] = count[node] = 0
     return kept
+
+
+def _shifted(order: Sequence[Node]) -> set[Node]:
+    """Values that others, through elementwise operations and shifts alone, read at a shifted place."""
+    found: set[Node] = set()
+    for node in reversed(order):
+        if node.op.name in SHIFTS or (node.op.kind == "elementwise" and node in found):
+            found.update(i for i in node.inputs if i.op.kind == "elementwise" or i.op.name in SHIFTS)
+    return found
 
 
 def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:
