@@ -209,10 +209,11 @@ class Scope:
         """The steps of an inner graph."""
         return Scope(self.shared, leaves, outputs, {}, False).run(roots)
 
-    def _packed_operand(self, node: Node) -> set[int]:
-        """Which operand of a contraction is packed, and so may be computed on the way."""
+    def _packed_operand(self, node: Node, computed: set[int]) -> set[int]:
+        """Which operand of a contraction is packed, and so may be computed on the way: of those that nothing has stored
+        so far, rather one that would go to main memory and back."""
         probe = make_stage(node, lambda n: n is not node)
-        found = plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target, computed)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:

@@ -21,6 +21,7 @@ VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 STENCIL = 16  # the same where it is read at shifted places, which no kernel that stores it could share with its users
 SHIFTS = frozenset({"slice", "pad", "concat"})
+ROW = 16  # elements of a row over which what is the same for all of them costs next to nothing
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
@@ -192,12 +193,13 @@ def through_views(node: Node) -> Node:
 
 
 def choose_kept(
-    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node], set[int]], recompute: str = "cheap"
+    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node, set[int]], set[int]],
+    recompute: str = "cheap",
 ) -> set[Node]:
     """The nodes that are stored or reduced rather than computed where they are used.
 
-    `inlined_operands` tells which operands of a contraction may be computed while packing. `recompute` is "cheap",
-    or "all" to inline whatever can be (for tests: a recomputed value is bit-equal to a stored one).
+    `inlined_operands` tells which operands of a contraction may be computed while packing, given those that nothing
+    has stored so far. `recompute` is "cheap", or "all" to inline whatever can be (for tests: a recomputed value is bit-equal to a stored one).
     """
     kept = set(roots)
     uses: dict[Node, int] = {}
@@ -210,6 +212,7 @@ def choose_kept(
     flops: dict[Node, int] = {}  # without what it takes to find the place of an element
     count: dict[Node, int] = {}
     epilogue: dict[Node, bool] = {}
+    level: dict[Node, int] = {}  # sums, contractions and other steps that come before, one after the other
 
     def keep_source(node: Node) -> None:
         source = through_views(node)
@@ -219,6 +222,8 @@ def choose_kept(
 
     for node in order:
         op = node.op
+        step = op.kind not in ("elementwise", "structural", "leaf")
+        level[node] = max((level[i] for i in node.inputs), default=0) + step
         if op.kind == "leaf":
             cost[node] = flops[node] = count[node] = 0
             continue
@@ -229,9 +234,9 @@ def choose_kept(
         if op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
             kept.add(node)
         if op.kind == "contraction":
-            for k, operand in enumerate(node.inputs):
-                if cost[operand] > 0 and k not in inlined_operands(node):
-                    keep_source(operand)
+            computed = {k for k, operand in enumerate(node.inputs) if cost[operand] > 0}
+            for k in sorted(computed - inlined_operands(node, computed) if computed else computed):
+                keep_source(node.inputs[k])
         elif op.kind == "control":
             for operand in node.inputs:
                 # A loop's operands are handed over as whole arrays.
@@ -256,10 +261,14 @@ def choose_kept(
             if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
                 keep_source(x)
                 cost[node] = 0
+            elif node.shape and len(node.shape) - 1 not in node["axes"] and sizes.hint(node.shape[-1]) >= ROW:
+                cost[node] = 0  # once for a row
         if op.kind == "elementwise":
-            # What can leave a contraction with its result is stored in place of it.
+            # What can leave a contraction with its result is stored in place of it, unless it waits for more.
             epilogue[node] = any(
-                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape for i in node.inputs
+                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape
+                and level[i] == level[node]
+                for i in node.inputs
             )
             if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
                 kept.add(node)

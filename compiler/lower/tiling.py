@@ -7,7 +7,7 @@ packed and how the result lies in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..artifact import Target
@@ -16,6 +16,9 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
 from .stages import Stage
+
+
+STORED = 1.5  # vector operations that a byte costs on its way to main memory and back
 
 
 @dataclass(eq=False, slots=True)
@@ -65,9 +68,29 @@ def _merge_suffix(offset: Index, axes: Sequence[IVar]) -> tuple[tuple[IVar, ...]
     raise AssertionError("an empty suffix always merges")
 
 
-def plan(stage: Stage, target: Target) -> Plan | None:
-    """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
-    return min(orientations(stage, target), key=lambda o: o.cost, default=None)
+def plan(stage: Stage, target: Target, computed: Collection[int] = ()) -> Plan | None:
+    """The cheaper orientation, or None where the general schedule serves better (too little reuse).
+
+    `computed` operands have to be stored to be read as rows. That costs if it goes beyond the second cache, and is
+    avoided if the other operand, which every panel is multiplied by, stays within.
+    """
+
+    def cost(o: Plan) -> float:
+        if o.rows_operand not in computed:
+            return o.cost
+        rows, again = _bytes(stage, o.rows_operand, ()), _bytes(stage, 1 - o.rows_operand, o.batch)
+        return o.cost + (STORED * rows if rows > target.l2 and 2 * again <= target.l2 else 0)
+
+    return min(orientations(stage, target), key=cost, default=None)
+
+
+def _bytes(stage: Stage, operand: int, batch: Collection[IVar]) -> int:
+    """The size of an operand of a contraction, of one batch if its axes are given."""
+    total = stage.node.dtype.itemsize
+    used = {v for e in _loads(stage.factors[operand]) for i in e.index for v in i.vars()}  # type: ignore[index]
+    for v in used - set(batch):
+        total *= sizes.hint(v.extent)
+    return total
 
 
 def orientations(stage: Stage, target: Target) -> list[Plan]:
