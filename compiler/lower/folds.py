@@ -39,7 +39,10 @@ class Folding:
     def take(self, stage: Stage, first: Stage, members: Collection[Stage]) -> bool:
         """Whether a stage, or all that read it if it is elementwise, can follow a contraction and its epilogue, whose
         values nothing else needs. The plan of the contraction then has the axes that they reduce as its rows."""
-        rows: tuple[IVar, ...] | None = None
+        made = {s.node for s in members if s is first or not s.reduce}
+        if stage.reduce and not any(node in made for node, _ in stage.reads):
+            return False
+        rows: tuple[int, ...] | None = None
         for producer in (*members, stage):
             if producer.reduce and producer is not first:
                 continue

@@ -143,7 +143,9 @@ class Fuser:
         """Puts a reduction into the group of the contraction that it reads."""
         if not stage.reduce:
             return False
-        for home in self._movable(needed):
+        latest = max((g.number for g in needed), default=-1)
+        ready = [g for g in needed if g.kind == "tile" and g.number == latest]
+        for home in ready or self._movable(needed):
             if not self.fold(stage, home.stages[0], home.stages):
                 continue
             for producer, at in self.producers(stage):
@@ -155,7 +157,8 @@ class Fuser:
             home.ops += stage.ops + 1
             home.work += stage.work()
             self.group_of[stage] = home
-            self._move(home)
+            if not ready:
+                self._move(home)
             return True
         return False
 

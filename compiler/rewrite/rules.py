@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, bounds, contractions, factoring, folding, reductions, rounding, stability, underflow, views
+from . import arithmetic, bounds, contractions, factoring, folding, onehot, reductions, rounding, stability, underflow, views
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     *views.RULES,
     *reductions.RULES,
     *contractions.RULES,
+    *onehot.RULES,
     *stability.RULES,
     *underflow.RULES,
     *rounding.RULES,
