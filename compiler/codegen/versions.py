@@ -84,7 +84,7 @@ def _decide(e: Expr, new: Mapping[int, Expr], known: Mapping[Guard, bool]) -> Ex
 
 
 def bounds_of(known: Mapping[Guard, bool], var: IVar, at: Index, width: int) -> list[tuple[Index, Index]]:
-    """Pairs of indices of which the first is to be the lesser, or equal, for all lanes of a vector to meet the verdicts;
+    """Pairs of indices of which the first must not be the greater one, for all lanes of a vector to meet the verdicts;
     of several that differ by a number the strictest."""
     last = index.add(at, width - 1)
     strictest: dict[tuple[object, ...], tuple[Index, Index, int]] = {}

@@ -269,13 +269,14 @@ def mod(a: Index, n: Extent) -> Index:
 
 def _coarse(a: Index, n: Extent) -> tuple[Index, Index, int] | None:
     """a as step · whole + rest, where 0 <= rest < step, and the step, which divides n: only `whole` matters then."""
-    if not isinstance(n, int) or len(a.terms) < 2 or not all(isinstance(c, int) for _, c in a.terms):
+    terms = [(atom, c) for atom, c in a.terms if isinstance(c, int)]
+    if not isinstance(n, int) or not len(terms) == len(a.terms) > 1:
         return None
-    for step in sorted({math.gcd(n, c) for _, c in a.terms}):  # type: ignore[arg-type]
-        whole = tuple((atom, c // step) for atom, c in a.terms if c % step == 0)  # type: ignore[operator]
-        rest = Index(tuple((atom, c) for atom, c in a.terms if c % step), a.const)  # type: ignore[operator]
-        if step > 1 and whole and rest.terms and within(rest, step):
-            return Index(whole), rest, step
+    for step in sorted({math.gcd(n, c) for _, c in terms}):
+        whole = Index((atom, c // step) for atom, c in terms if c % step == 0)
+        rest = Index(((atom, c) for atom, c in terms if c % step), a.const)
+        if step > 1 and whole.terms and rest.terms and within(rest, step):
+            return whole, rest, step
     return None
 
 

@@ -12,8 +12,8 @@ from .stages import Stage, rows_in_chunk
 
 
 def scatter_kernel(stage: Stage, place: Placement, target: Target, name: str) -> Kernel:
-    """Axes in front of the scattered one are rows, which chunks share out; then come index positions, and inside them the
-    other axes, lanes along the last where it is contiguous."""
+    """Axes in front of the scattered one are rows, which chunks share out; then come index positions, and inside them
+    the other axes, lanes along the last where it is contiguous."""
     home = place.result(stage)
     assert stage.target is not None and stage.combine is not None
     axis = stage.node["axis"]

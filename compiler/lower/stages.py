@@ -199,7 +199,8 @@ def choose_kept(
     """The nodes that are stored or reduced rather than computed where they are used.
 
     `inlined_operands` tells which operands of a contraction may be computed while packing, given those that nothing
-    has stored so far. `recompute` is "cheap", or "all" to inline whatever can be (for tests: a recomputed value is bit-equal to a stored one).
+    has stored so far. `recompute` is "cheap", or "all" to inline whatever can be (for tests: a recomputed value is
+    bit-equal to a stored one).
     """
     kept = set(roots)
     uses: dict[Node, int] = {}

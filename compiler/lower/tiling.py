@@ -17,7 +17,6 @@ from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
 from .stages import Stage
 
-
 STORED = 1.5  # vector operations that a byte costs on its way to main memory and back
 
 

@@ -67,11 +67,11 @@ def _scaled(node: Node, uses: Uses) -> Node | None:
     if (found := _selected(x)) is None:
         return None
     if node.op.name == "negative":
-        return b.where(found.condition, b.neg(x.inputs[1]), 0)  # type: ignore[no-any-return]
+        return b.where(found.condition, b.neg(x.inputs[1]), 0)
     number = b.constant_value(node.inputs[1])
     if number is None or not math.isfinite(number):
         return None
-    return b.where(found.condition, b.mul(x.inputs[1], number), 0)  # type: ignore[no-any-return]
+    return b.where(found.condition, b.mul(x.inputs[1], number), 0)
 
 
 def _sum(node: Node, uses: Uses) -> Node | None:

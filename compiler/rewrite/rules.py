@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, bounds, contractions, factoring, folding, onehot, reductions, rounding, stability, underflow, views
+from . import (
+    arithmetic,
+    bounds,
+    contractions,
+    factoring,
+    folding,
+    onehot,
+    reductions,
+    rounding,
+    stability,
+    underflow,
+    views,
+)
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops

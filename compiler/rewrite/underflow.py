@@ -1,5 +1,5 @@
-"""Numbers so small that they no longer count, but would be computed with slowly: processors take a hundred times as long
-over subnormal numbers."""
+"""Numbers so small that they no longer count, but would be computed with slowly: subnormal ones, which take processors
+a hundred times as long."""
 
 from __future__ import annotations
 
