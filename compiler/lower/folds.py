@@ -155,13 +155,13 @@ class FoldScheduler(TileScheduler):
             mine = {v: by_class[self.classes.find(v)] for v in s.loop_axes if self.classes.find(v) in by_class}
             if s is self.stage:
                 if self.place.external(s):
-                    body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+                    body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
                 continue
             value = self._instantiate(s.value, mine, local, shared)
             if s not in self.best:
                 local[s.node] = value
                 if self.place.external(s):
-                    body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), value))
+                    body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), value))
                 continue
             best, where = self.best[s]
             position = None if s.position is None else place_index(s.position, mine, self.place.buffer)
@@ -179,7 +179,7 @@ class FoldScheduler(TileScheduler):
         by_class = self._places(index.ZERO, index.add(self.first_column, index.of(j)))
         body: list[Stmt] = []
         for s, (best, where) in self.best.items():
-            at = tuple(by_class[self.classes.find(v)] for v in s.axes)
+            at = s.stored_at([by_class[self.classes.find(v)] for v in s.axes])
             source = best if where is None else where
             body.append(Store(self.place.result(s), at, Load(source, (index.of(j),), source.dtype)))
         hi, left = self._valid_columns()

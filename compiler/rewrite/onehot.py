@@ -38,9 +38,10 @@ def _selected(x: Node) -> _Selected | None:
     if condition.op.name != "equal":
         return None
     for positions, spread in (condition.inputs, condition.inputs[::-1]):
-        if positions.op.name != "iota" or spread.op.name != "broadcast" or spread.inputs[0].op.name != "argmax":
+        axis = _counted(positions)
+        if axis is None or spread.op.name != "broadcast" or spread.inputs[0].op.name != "argmax":
             continue
-        axis, at = positions["axis"], spread.inputs[0]
+        at = spread.inputs[0]
         others = tuple(k for k in range(len(x.shape)) if k != axis)
         (source,), reduced = at.inputs, at["axes"]
         whole = len(reduced) == 1 and source.shape[reduced[0]] == x.shape[axis]
@@ -48,6 +49,15 @@ def _selected(x: Node) -> _Selected | None:
             continue
         within = _along(value, others, at)
         return None if within is None else _Selected(condition, axis, at, within)
+    return None
+
+
+def _counted(x: Node) -> int | None:
+    """The axis along which an array holds positions."""
+    if x.op.name == "iota":
+        return x["axis"]  # type: ignore[no-any-return]
+    if x.op.name == "permute" and x.inputs[0].op.name == "iota":
+        return x["axes"].index(x.inputs[0]["axis"])  # type: ignore[no-any-return]
     return None
 
 
