@@ -14,11 +14,12 @@ from ..graph.dtypes import INT64
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
+from .blocks import depth_step
 from .instantiate import Shared, place_index
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
 from .schedule import clear, identity_of, lanes_for
 from .stages import Stage
-from .tiles import PANEL_BYTES, TileScheduler
+from .tiles import TileScheduler
 from .tiling import Plan, orientations
 
 PANELS = 8  # panels of columns that keep a few cores busy
@@ -100,8 +101,8 @@ def plan_over(stage: Stage, rows: tuple[IVar, ...], target: Target) -> Plan | No
     """A plan for a contraction with these axes as rows, all of them, which one panel after the other goes through."""
     for found in orientations(stage, target):
         depth = sizes.product(v.extent for v in found.depth)
-        most = PANEL_BYTES // (found.width * stage.node.dtype.itemsize)
-        whole = isinstance(depth, int) and depth <= most and all(v.extent == 1 for v in found.outer)
+        whole = isinstance(depth, int) and depth_step(depth, found.width, stage.node.dtype.itemsize) == depth
+        whole = whole and all(v.extent == 1 for v in found.outer) and all(isinstance(v.extent, int) for v in rows)
         panels = sizes.product(v.extent for v in (*found.batch, *found.columns))
         if found.rows == rows and whole and sizes.hint(panels) >= PANELS * found.width:
             return found
@@ -133,8 +134,9 @@ class FoldScheduler(TileScheduler):
     def _folding(self) -> list[Stage]:
         return [s for s in self.group.stages if s.reduce and s is not self.stage]
 
-    def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
-        return m, 1
+    def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
+        assert isinstance(self.m, int)
+        return self.m, 1
 
     def _places(self, row: Index, column: Index) -> dict[IVar, Index]:
         """The index of every class of axes for a row and a column of the whole product."""
@@ -144,44 +146,36 @@ class FoldScheduler(TileScheduler):
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         return {self.classes.find(v): at for v, at in values.items()}
 
-    def _epilogue(self, row: Index, height: Index, limit: Index | None) -> list[Stmt]:
-        i, j = IVar("i", height.const), IVar("j", self.plan.width)
-        at_row = index.add(index.add(self.first_row, row), index.of(i))
-        by_class = self._places(at_row, index.add(self.first_column, index.of(j)))
-        local = {self.stage.node: self._tile_element(i, j)}
+    def _epilogue(
+        self, tile: Buf, first: Index, hi: Index, left: Index | None, row: Index, height: Index, limit: Index | None
+    ) -> list[Stmt]:
+        i, j = IVar("i", height.const), IVar("j", hi.const)
+        by_class = self._places(index.add(index.add(self.first_row, row), index.of(i)), index.add(first, index.of(j)))
+        local: dict[Node, Expr] = {self.stage.node: Load(tile, (index.of(i), index.of(j)), tile.dtype)}
         shared = Shared()
         body: list[Stmt] = []
         for s in self.group.stages:
             mine = {v: by_class[self.classes.find(v)] for v in s.loop_axes if self.classes.find(v) in by_class}
-            if s is self.stage:
-                if self.place.external(s):
-                    body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
-                continue
-            value = self._instantiate(s.value, mine, local, shared)
-            if s not in self.best:
-                local[s.node] = value
-                if self.place.external(s):
-                    body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), value))
-                continue
-            best, where = self.best[s]
-            position = None if s.position is None else place_index(s.position, mine, self.place.buffer)
-            body.append(Reduce(best, (index.of(j),), s.combine or "max", value, where, position))
-        hi, left = self._valid_columns()
-        lanes = lanes_for(body, self.target)
-        inner = Loop(j, index.ZERO, hi, "vec", body, lanes, limit=left)
+            if s is not self.stage:
+                local[s.node] = self._instantiate(s.value, mine, local, shared)
+            if s in self.best:
+                best, where = self.best[s]
+                position = None if s.position is None else place_index(s.position, mine, self.place.buffer)
+                body.append(Reduce(best, (index.of(j),), s.combine or "max", local.pop(s.node), where, position))
+            elif self.place.external(s):
+                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
+        inner = Loop(j, index.ZERO, hi, "vec", body, lanes_for(body, self.target), limit=left)
         return [Loop(i, index.ZERO, height, "seq", [inner], limit=limit)]
-
-    def _tile_element(self, i: IVar, j: IVar) -> Expr:
-        return Load(self.tile, (index.of(i), index.of(j)), self.tile.dtype)
 
     def _results(self) -> list[Stmt]:
         j = IVar("j", self.plan.width)
-        by_class = self._places(index.ZERO, index.add(self.first_column, index.of(j)))
+        by_class = self._places(index.ZERO, index.add(self._first_column(index.ZERO), index.of(j)))
         body: list[Stmt] = []
         for s, (best, where) in self.best.items():
             at = s.stored_at([by_class[self.classes.find(v)] for v in s.axes])
             source = best if where is None else where
             body.append(Store(self.place.result(s), at, Load(source, (index.of(j),), source.dtype)))
-        hi, left = self._valid_columns()
-        return [Loop(j, index.ZERO, hi, "vec", body, lanes_for(body, self.target), limit=left)]
-
+        even = isinstance(self.n, int) and self.n % self.plan.width == 0
+        left = None if even else self._columns_left(index.ZERO)
+        lanes = lanes_for(body, self.target)
+        return [Loop(j, index.ZERO, index.of(self.plan.width), "vec", body, lanes, limit=left)]

@@ -53,9 +53,7 @@ class TileScheduler:
         outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
-        self.block, self.panels = cut(
-            p, self.m, self.n, batch, reduced, self.step, self.several, dtype.itemsize, self.target
-        )
+        self.block, self.panels = self._cut(batch, reduced)
         blocks = sizes.ceildiv(self.m, self.block)
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
@@ -73,6 +71,11 @@ class TileScheduler:
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         return self.kernel
+
+    def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
+        """Rows and panels of a chunk."""
+        itemsize = self.stage.node.dtype.itemsize
+        return cut(self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target)
 
     def _lies(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
