@@ -16,7 +16,8 @@ MOST = 400  # expressions of a line that is still worth printing twice
 
 
 def verdicts(body: Sequence[Stmt], var: IVar) -> dict[Guard, bool]:
-    """What to expect of the guards that differ between lanes, as far as the first and the last lane tell."""
+    """What to expect of the guards that differ between lanes; nothing unless the first and the last lane tell for all
+    of them."""
     roots = [s.value for s in body if isinstance(s, (Store, Reduce))]
     order = expressions(roots)
     found: dict[Guard, bool] = {}
@@ -27,8 +28,11 @@ def verdicts(body: Sequence[Stmt], var: IVar) -> dict[Guard, bool]:
             continue
         for g in e.guards:
             slope = g.index.affine_in(var)
-            if g.divisor is None and isinstance(slope, int) and slope != 0:
-                found[g] = _likely(g)
+            if slope == 0:
+                continue
+            if g.divisor is not None or not isinstance(slope, int):
+                return {}
+            found[g] = _likely(g)
     return found
 
 

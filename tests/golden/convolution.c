@@ -291,25 +291,16 @@ KERNEL static void k1_matmul(const float *restrict where, const float *restrict 
             }
           }
           for (int64_t last = 4 - (chunk % 5); last < 1; last++) {
-            if (0 <= 1 - k1 && (9 - k1) <= 7) {
-              float lane_5[8] = {0};
-              for (int64_t l_6 = 0; l_6 < 8; l_6++)
-                lane_5[l_6] = ((chunk % 5) * 2 + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + 1 - k0) >= 0 && (chunk % 5) * 2 + 1 - k0 < 9 && (l_6 + 1 - k1) % 2 == 0 ? where[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((1 - k0) / 2) * 4 + ((l_6 + 1 - k1) / 2)] : 0.0f;
-              const f32x8 x_7 = f32x8_load(lane_5);
-              f32x8_store(edge + k0 * 24 + k1 * 8, x_7);
-            }
-            else {
-              float lane_8[8] = {0};
-              for (int64_t l_9 = 0; l_9 < 8; l_9++)
-                lane_8[l_9] = ((chunk % 5) * 2 + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + 1 - k0) >= 0 && (chunk % 5) * 2 + 1 - k0 < 9 && (l_9 + 1 - k1) % 2 == 0 && (l_9 + 1 - k1) >= 0 && l_9 + 1 - k1 < 7 ? where[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((1 - k0) / 2) * 4 + ((l_9 + 1 - k1) / 2)] : 0.0f;
-              const f32x8 x_10 = f32x8_load(lane_8);
-              f32x8_store(edge + k0 * 24 + k1 * 8, x_10);
-            }
+            float lane_5[8] = {0};
+            for (int64_t l_6 = 0; l_6 < 8; l_6++)
+              lane_5[l_6] = ((chunk % 5) * 2 + 1 - k0) % 2 == 0 && ((chunk % 5) * 2 + 1 - k0) >= 0 && (chunk % 5) * 2 + 1 - k0 < 9 && (l_6 + 1 - k1) % 2 == 0 && (l_6 + 1 - k1) >= 0 && l_6 + 1 - k1 < 7 ? where[(chunk / 5) * 80 + (chunk % 5) * 4 + o0 * 20 + ((1 - k0) / 2) * 4 + ((l_6 + 1 - k1) / 2)] : 0.0f;
+            const f32x8 x_7 = f32x8_load(lane_5);
+            f32x8_store(edge + k0 * 24 + k1 * 8, x_7);
           }
         }
       }
-      const int64_t stop_11 = i64_min(1, 4 - (chunk % 5));
-      for (int64_t p2 = 0; p2 < stop_11; p2++) {
+      const int64_t stop_8 = i64_min(1, 4 - (chunk % 5));
+      for (int64_t p2 = 0; p2 < stop_8; p2++) {
         tile_add_3x16(w + o0 * 27, panel, tile, 9, 9, 1, 16, 16);
       }
       for (int64_t last2 = 4 - (chunk % 5); last2 < 1; last2++) {
@@ -317,16 +308,16 @@ KERNEL static void k1_matmul(const float *restrict where, const float *restrict 
       }
     }
     for (int64_t i2 = 0; i2 < 3; i2++) {
-      const int64_t stop_12 = i64_min(16, 72 - (chunk % 5) * 16);
+      const int64_t stop_9 = i64_min(16, 72 - (chunk % 5) * 16);
       int64_t j3 = 0;
-      for (; j3 + 8 <= stop_12; j3 += 8) {
-        const f32x8 x_13 = f32x8_load(tile + i2 * 16 + j3);
-        f32x8_store(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_13);
+      for (; j3 + 8 <= stop_9; j3 += 8) {
+        const f32x8 x_10 = f32x8_load(tile + i2 * 16 + j3);
+        f32x8_store(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_10);
       }
-      if (j3 < stop_12) {
-        const int64_t left_14 = stop_12 - j3;
-        const f32x8 x_15 = f32x8_load_n(tile + i2 * 16 + j3, left_14);
-        f32x8_store_n(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_15, left_14);
+      if (j3 < stop_9) {
+        const int64_t left_11 = stop_9 - j3;
+        const f32x8 x_12 = f32x8_load_n(tile + i2 * 16 + j3, left_11);
+        f32x8_store_n(out1 + (chunk / 5) * 216 + (chunk % 5) * 16 + i2 * 72 + j3, x_12, left_11);
       }
     }
   }
