@@ -52,6 +52,8 @@ def lanes_for(body: Sequence[Stmt], target: Target) -> int:
     for s in body:
         if isinstance(s, (Store, Reduce)) and s.buf.dtype != BOOL:
             widest = max(widest, s.buf.dtype.itemsize)
+        if isinstance(s, Reduce) and s.positions is not None:
+            widest = max(widest, s.positions.dtype.itemsize)
     return max(2, target.vector_bytes // widest)
 
 

@@ -20,7 +20,6 @@ from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
 STENCIL = 16  # the same where it is read at shifted places, which no kernel that stores it could share with its users
-SHIFTS = frozenset({"slice", "pad", "concat"})
 ROW = 16  # elements of a row over which what is the same for all of them costs next to nothing
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
@@ -322,9 +321,17 @@ def _shifted(order: Sequence[Node]) -> set[Node]:
     """Values that others, through elementwise operations and shifts alone, read at a shifted place."""
     found: set[Node] = set()
     for node in reversed(order):
-        if node.op.name in SHIFTS or (node.op.kind == "elementwise" and node in found):
-            found.update(i for i in node.inputs if i.op.kind == "elementwise" or i.op.name in SHIFTS)
+        if _is_shift(node) or (node.op.kind == "elementwise" and node in found):
+            found.update(i for i in node.inputs if i.op.kind == "elementwise" or _is_shift(i))
     return found
+
+
+def _is_shift(node: Node) -> bool:
+    """Whether nearly all of an array is another one in a different place."""
+    if node.op.name != "concat":
+        return node.op.name in ("slice", "pad")
+    axis = node["axis"]
+    return 8 * max(sizes.hint(x.shape[axis]) for x in node.inputs) >= 7 * sizes.hint(node.shape[axis])
 
 
 def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:
