@@ -18,7 +18,7 @@ from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip, cut, depth_step, shallow, strips
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Stmt, Store
+from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Routine, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, merged_stride
@@ -49,6 +49,7 @@ class TileScheduler:
         batch = sizes.product(v.extent for v in p.batch)
         self.full, self.last = strips(self.n, p)
         self.lies = self._lies()
+        self.across = None if self.lies else self._across()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
         outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = outer or self.step != self.depth
@@ -96,6 +97,22 @@ class TileScheduler:
         if self.m > 2 * p.tile_rows and not small:
             return None
         if self.last is not None and not self.last.whole and depth_step(self.depth, p.width, itemsize) != self.depth:
+            return None
+        return source, offset, stride
+
+    def _across(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its columns, where it is contiguous along the depth instead."""
+        p = self.plan
+        assert self.stage.factors is not None
+        factor = self.stage.factors[1 - p.rows_operand]
+        if not isinstance(factor, Load) or factor.guards or not isinstance(self.n, int):
+            return None
+        source = self.place.buffer(factor.buf)
+        offset = index.linear_strides(factor.index, source.strides)
+        if any(offset.affine_in(v) is None for v in (*p.depth, *p.columns, *p.outer, *p.batch)):
+            return None
+        stride = merged_stride(offset, p.columns)
+        if merged_stride(offset, p.depth) != 1 or stride is None or stride in (0, 1):
             return None
         return source, offset, stride
 
@@ -237,6 +254,8 @@ class TileScheduler:
         p = self.plan
         if not self.panel:
             return []
+        if self.across is not None:
+            return self._over_panels(lambda strip, at: self._turn(strip, at, start, outer, count))
         values = {**self.batch_at, **outer}
         if count == self.depth:
             loops = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
@@ -251,6 +270,30 @@ class TileScheduler:
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
+
+    def _turn(self, strip: Strip, at: Index, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """One panel of an operand that lies across: its columns are contiguous along the depth."""
+        if strip not in self.panel:
+            return []
+        assert self.across is not None and strip.valid is not None
+        source, offset, stride = self.across
+        panel = self.panel[strip]
+        p = self.plan
+        column = self._first_column(at)
+        values = {**self.batch_at, **outer, **dict.fromkeys(p.depth, index.ZERO)}
+        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
+        first = index.scale(at, sizes.mul(self.step, strip.width)) if strip is self.full else index.ZERO
+        call = Call(
+            Routine("turn", panel.dtype, (False, True)),
+            ((source, index.add(index.substitute(offset, values), start)), (panel, first)),
+            tuple(index.of(n) for n in (stride, strip.width, strip.valid, count)),
+        )
+        if strip.whole:
+            return [call]
+        k, z = IVar("k", count), IVar("z", strip.width)
+        zero: list[Stmt] = [Store(panel, (index.of(k), index.of(z)), Const(0, panel.dtype))]
+        clear = Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes)
+        return [Loop(k, index.ZERO, index.of(count), "seq", [clear]), call]
 
     def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
         """One step of a panel; columns that do not exist are 0."""
