@@ -148,7 +148,28 @@ class TileScheduler:
                 label = "tile" if strip is wide else "edge_tile"
                 self.tile[strip] = known or Buf(label, dtype, (rows, width), "scratch")
                 found += [self.tile[strip]] if known is None else []
-        self.kernel.scratch = found
+        self.rows = self._rows_panel()
+        self.kernel.scratch = [*found, self.rows] if self.rows is not None else found
+
+    def _rows_panel(self) -> Buf | None:
+        """Room for the chunk's rows, tile by tile, where a step of depth takes them far: tiles would read a few numbers
+        here and there, and more than one panel reads them."""
+        p = self.plan
+        if not self.several or self.panels < 2 or not isinstance(self.m, int) or not isinstance(self.step, int):
+            return None
+        source, offset = self._direct()
+        if merged_stride(offset, p.rows) != 1 or merged_stride(offset, p.depth) == 1:
+            return None
+        count = -(-self.block // p.tile_rows) * self.step
+        return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
+
+    def _direct(self) -> tuple[Buf, Index]:
+        """The rows' operand and where its elements lie."""
+        assert self.stage.factors is not None
+        direct = self.stage.factors[self.plan.rows_operand]
+        assert isinstance(direct, Load)
+        source = self.place.buffer(direct.buf)
+        return source, index.linear_strides(direct.index, source.strides)
 
     def _over_panels(self, make: Callable[[Strip, Index], list[Stmt]]) -> list[Stmt]:
         """Statements for every panel of the chunk, by its number within the chunk."""
@@ -200,7 +221,7 @@ class TileScheduler:
                     lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
                 )
 
-            return [*self._pack(start, outer, count), *self._over_panels(one)]
+            return [*self._pack(start, outer, count), *self._pack_rows(start, outer, count), *self._over_panels(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -321,6 +342,33 @@ class TileScheduler:
             packed = [Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes), *packed]
         return packed
 
+    def _pack_rows(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """Fills the room for the chunk's rows with `count` steps, one step of all of them at a time."""
+        if self.rows is None:
+            return []
+        p = self.plan
+        k, i, t = IVar("k", count), IVar("i", p.tile_rows), IVar("t", -(-self.block // p.tile_rows))
+        row = index.add(self.first_row, index.add(index.scale(index.of(t), p.tile_rows), index.of(i)))
+        at = index.add(start, index.of(k))
+        values = {**self.batch_at, **outer}
+        values.update(zip(p.rows, index.unflatten(row, tuple(v.extent for v in p.rows)), strict=True))
+        values.update(zip(p.depth, index.unflatten(at, tuple(v.extent for v in p.depth)), strict=True))
+        assert self.stage.factors is not None
+        value = self._instantiate(self.stage.factors[p.rows_operand], values, {}, Shared())
+        line = index.add(index.scale(index.of(t), self.step), index.of(k))
+        body: list[Stmt] = [Store(self.rows, (line, index.of(i)), value)]
+        left = index.add(index.of(self.m), index.scale(row, -1))
+        left = index.add(left, index.of(i))
+        limit = left if not (isinstance(self.m, int) and self.m % p.tile_rows == 0) else None
+        lanes = 2
+        while lanes * 2 <= min(p.tile_rows, p.lanes):
+            lanes *= 2
+        each = Loop(i, index.ZERO, index.of(p.tile_rows), "vec", body, lanes, limit=limit)
+        there = self._rows_left()
+        tiles = None if there is None else index.floordiv(index.add(there, p.tile_rows - 1), p.tile_rows)
+        return [Loop(k, index.ZERO, index.of(count), "seq",
+                     [Loop(t, index.ZERO, index.of(t.extent), "seq", [each], limit=tiles)])]
+
     def _columns_left(self, at: Index) -> Index:
         return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
 
@@ -370,22 +418,18 @@ class TileScheduler:
         outer: Outer,
     ) -> list[Stmt]:
         p = self.plan
-        assert self.stage.factors is not None
-        direct = self.stage.factors[p.rows_operand]
-        assert isinstance(direct, Load)
-        source = self.place.buffer(direct.buf)
+        source, offset = self._direct()
         values = {**self.batch_at, **outer}
         at_row, column = index.add(self.first_row, row), self._first_column(at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         values.update(dict.fromkeys(p.depth, index.ZERO))
-        offset = index.linear_strides(direct.index, source.strides)
         row_stride, depth_stride = merged_stride(offset, p.rows), merged_stride(offset, p.depth)
         assert row_stride is not None and depth_stride is not None
-        base = index.add(
-            index.linear_strides([index.substitute(i, values) for i in direct.index], source.strides),
-            index.scale(start, depth_stride),
-        )
+        base = index.add(index.substitute(offset, values), index.scale(start, depth_stride))
+        if self.rows is not None:
+            # Tiles begin at multiples of their height, so this is tile after tile.
+            source, base, row_stride, depth_stride = self.rows, index.scale(row, self.step), 1, p.tile_rows
         panel: tuple[Buf, Index, Extent]
         if strip in self.panel:
             first = index.scale(at, sizes.mul(self.step, strip.width)) if strip is self.full else (
