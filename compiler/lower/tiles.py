@@ -487,7 +487,7 @@ class TileScheduler:
             if s is not self.stage:
                 local[s.node] = self._instantiate(s.value, mine, local, shared)
             if self.place.external(s):
-                body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         lanes = lanes_for(body, self.target)
         if merged_stride(out, p.columns) == 1 or merged_stride(out, p.rows) != 1:
