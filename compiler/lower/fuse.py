@@ -8,7 +8,7 @@ while a useful frame is left, no cycle arises and the kernel stays small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import sizes
@@ -54,7 +54,7 @@ class Classes:
 class Group:
     """Stages that become one kernel. `number` is the position in the order of execution."""
 
-    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "sequence" | "loop"
+    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "split" (its chunks are added later) | "scatter" | "sequence" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)
@@ -94,7 +94,7 @@ def settled(frame: Sequence[IVar], stages: Sequence[Stage], classes: Classes) ->
 class Fuser:
     """Builds the list of groups for the stages of one program."""
 
-    def __init__(self, stages: Sequence[Stage], tiled: set[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], tiled: Mapping[Stage, str]) -> None:
         self.stages = stages
         self.tiled = tiled
         self.classes = Classes()
@@ -114,10 +114,8 @@ class Fuser:
         return [(self.maker[n], at) for n, at in stage.reads if n in self.maker and self.maker[n] is not stage]
 
     def place(self, stage: Stage) -> None:
-        kind = (
-            "tile"
-            if stage in self.tiled
-            else {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
+        kind = self.tiled.get(stage) or {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(
+            stage.node.op.kind, "row"
         )
         if stage.node.op.name == "check_index":
             kind = "check"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -15,6 +16,7 @@ from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
+    Expr,
     Kernel,
     Load,
     Loop,
@@ -37,8 +39,11 @@ from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
+from .sliding import WindowScheduler
 from .stages import Stage, choose_kept, make_stage
+from .windows import WindowPlan, plan_windows
 
+FEW = 16  # chunks whose results are added up in one expression
 LINE = 64  # bytes of a cache line
 
 
@@ -170,7 +175,7 @@ class Scope:
         if checks:
             order = toposort([*checks, *roots])
         self.roots = set(roots)
-        self.plans: dict[Stage, tiles.Plan] = {}
+        self.plans: dict[Stage, tiles.Plan | WindowPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -186,11 +191,11 @@ class Scope:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = tiles.plan(stage, target)
+                found = plan_windows(stage, kept.__contains__, target) or tiles.plan(stage, target)
                 if found is not None:
                     self.plans[stage] = found
             stages.append(stage)
-        self.fuser = Fuser(stages, set(self.plans))
+        self.fuser = Fuser(stages, {s: "split" if _in_parts(p) else "tile" for s, p in self.plans.items()})
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -208,7 +213,13 @@ class Scope:
 
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
-        probe = make_stage(node, lambda n: n is not node)
+        def alone(n: Node) -> bool:
+            return n is not node
+
+        probe = make_stage(node, alone)
+        windows = plan_windows(probe, alone, self.shared.target)
+        if windows is not None:
+            return {windows.operand} if windows.over_positions else {0, 1}
         found = tiles.plan(probe, self.shared.target)
         return set() if found is None else {1 - found.rows_operand}
 
@@ -233,11 +244,12 @@ class Scope:
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
-        if group.kind == "tile":
-            scheduler = tiles.TileScheduler(
-                group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
-            )
-            self._add(scheduler.build())
+        if group.kind in ("tile", "split"):
+            plan, context = self.plans[first], (self.fuser.classes, self, self.shared.target, name, self.shared.tiles)
+            if isinstance(plan, WindowPlan):
+                self._add(WindowScheduler(group, plan, *context).build())
+            else:
+                self._add(tiles.TileScheduler(group, plan, *context).build())
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
@@ -368,12 +380,16 @@ class Scope:
         buf = Buf(self.shared.unique(f"{_value_name(stage.node)}_parts"), stage.node.dtype,
                   (chunks, *stage.node.shape), "arena")
         axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(stage.node.shape))
-        over = IVar("part", chunks)
-        at = (index.of(over), *(index.of(v) for v in axes))
-        value = Load(buf, at, stage.node.dtype)
-        # The buffer stands where other stages have a node; it has a shape as they do.
         combining = "add" if stage.combine == "fma" else stage.combine
-        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1,  # type: ignore[list-item]
+        several = isinstance(chunks, int) and chunks <= FEW and combining in ("add", "mul", "max")
+        over = () if several else (IVar("part", chunks),)
+        parts = [index.of(k) for k in range(chunks)] if several else [index.of(v) for v in over]  # type: ignore[arg-type]
+        # The buffer stands where other stages have a node; it has a shape as they do.
+        reads: list[Any] = [(buf, (part, *(index.of(v) for v in axes))) for part in parts]
+        value: Expr = Load(buf, reads[0][1], stage.node.dtype)
+        for _, at in reads[1:]:
+            value = Op(combining or "add", (value, Load(buf, at, stage.node.dtype)), stage.node.dtype)
+        combine = Stage(stage.node, axes, over, combining if over else None, value, reads, len(parts), len(parts),
                         combines=True)
         self._insert(combine, stage)
         return buf
@@ -393,6 +409,11 @@ class Scope:
         self.groups.insert(self.position + 1, group)
 
 
+def _in_parts(plan: tiles.Plan | WindowPlan) -> bool:
+    """Whether chunks leave sums that a later kernel adds up, so that nothing can follow in the same one."""
+    return isinstance(plan, WindowPlan) and plan.parts != 1
+
+
 def _loop_stage(node: Node) -> Stage:
     return Stage(node, (), (), None, Load(node, (), node.dtype), [], 0, 1)
 
@@ -404,7 +425,7 @@ def _value_name(node: Node) -> str:
 def _kernel_name(group: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
     names = [_value_name(s.node).rstrip("_") for s in group.stages]
-    if group.kind == "tile":
+    if group.kind in ("tile", "split"):
         names[0] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))
     return "_".join(distinct[:3]) or "copy"

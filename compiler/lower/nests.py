@@ -20,7 +20,19 @@ from .schedule import Placement
 from .stages import Stage
 
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
+LANES = 16  # neighbours that lie within twice as many elements can be picked from two vectors
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
+
+
+def _gain(offset: Index, v: IVar) -> int:
+    """What lanes along a variable are worth to an access: most where they are neighbours in memory."""
+    stride = offset.affine_in(v)
+    if stride in (0, 1):
+        return 2 if stride == 1 else 0
+    if stride not in (None, 2):
+        return -1
+    found = index.along(offset, v, LANES)
+    return -1 if found is None or min(found) < 0 or max(found) >= 2 * LANES else 1
 
 
 @dataclass(eq=False, slots=True)
@@ -61,9 +73,11 @@ class Arrangement:
                 return False
             own = tuple(index.of(v) for v in s.axes)
             for node, at in s.reads:
-                if at != own and any(i.terms for i in at):
+                lead = max(0, len(at) - len(own))  # chunks of sums lie one behind the other
+                same = at[lead:] == own and not any(i.terms for i in at[:lead])
+                if not same and any(i.terms for i in at):
                     return False
-                if at == own and (node.shape != s.node.shape or not self.place.contiguous(node)):
+                if same and (node.shape[lead:] != s.node.shape or not self.place.contiguous(node)):
                     return False
             if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
                    for e in expressions([s.value])):
@@ -84,8 +98,7 @@ class Arrangement:
                 for v in s.loop_axes:
                     if v.extent == 1:
                         continue
-                    stride = offset.affine_in(v)
-                    gain = 2 if stride == 1 else 0 if stride == 0 else -1
+                    gain = _gain(offset, v)
                     key = (node, self.classes.find(v))
                     walks[key] = min(walks.get(key, 2), gain)
         score: dict[IVar, int] = {}

@@ -193,6 +193,34 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     return kernel
 
 
+def placed(expr: Expr, values: dict[IVar, Index], place: Placement, local: dict[Node, Expr], shared: Shared) -> Expr:
+    """An expression at the indices `values`, with `local` values for what is not in memory."""
+
+    def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
+        if node in local:
+            return local[node] if fill is None else Guarded(guards, local[node], fill, node.dtype)
+        return Load(place.buffer(node), at, node.dtype, guards, fill)
+
+    return instantiate(expr, values, resolve, place.buffer, shared)
+
+
+def finished(
+    group: Group, classes: Classes, place: Placement, values: dict[IVar, Index], element: Expr
+) -> list[Stmt]:
+    """What happens to a finished element of a contraction: the stages of its group, at the place that `values` tell."""
+    by_class = {classes.find(v): at for v, at in values.items()}
+    local: dict[Node, Expr] = {group.stages[0].node: element}
+    body: list[Stmt] = []
+    shared = Shared()
+    for s in group.stages:
+        mine = {v: by_class[classes.find(v)] for v in s.axes}
+        if s is not group.stages[0]:
+            local[s.node] = placed(s.value, mine, place, local, shared)
+        if place.external(s):
+            body.append(Store(place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+    return body
+
+
 class TileScheduler:
     """Builds the kernel of a contraction and its epilogue."""
 
@@ -285,7 +313,7 @@ class TileScheduler:
             line = index.of(k)
             loops = [k]
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
+        value = placed(self.stage.factors[1 - p.rows_operand], values, self.place, {}, Shared())
         body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
@@ -297,16 +325,6 @@ class TileScheduler:
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
-
-    def _instantiate(
-        self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr], shared: Shared
-    ) -> Expr:
-        def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
-            if node in local:
-                return local[node] if fill is None else Guarded(guards, local[node], fill, node.dtype)
-            return Load(self.place.buffer(node), at, node.dtype, guards, fill)
-
-        return instantiate(expr, values, resolve, self.place.buffer, shared)
 
     def _several(self) -> list[Stmt]:
         """Adds up panels of the summed axes in a block of results before the epilogue."""
@@ -410,17 +428,8 @@ class TileScheduler:
         values = dict(self.batch_at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        by_class = {self.classes.find(v): at for v, at in values.items()}
         element = Load(self.tile, (index.of(i), index.of(j)), self.tile.dtype)
-        local: dict[Node, Expr] = {self.stage.node: element}
-        body: list[Stmt] = []
-        shared = Shared()
-        for s in self.group.stages:
-            mine = {v: by_class[self.classes.find(v)] for v in s.axes}
-            if s is not self.stage:
-                local[s.node] = self._instantiate(s.value, mine, local, shared)
-            if self.place.external(s):
-                body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+        body = finished(self.group, self.classes, self.place, values, element)
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         hi, left = self._valid_columns()
         lanes = lanes_for(body, self.target)
