@@ -134,7 +134,7 @@ class ExprPrinter(IndexPrinter):
         offset = index.linear_strides(e.index, buf.strides)
         stride = offset.affine_in(lanes.var)
         uneven = any(lanes.var in g.index.vars() for g in e.guards)
-        near = None if uneven or stride in (0, 1) else self.near(buf, offset, t)
+        near = None if uneven or stride == 0 or (stride == 1 and lanes.count is None) else self.near(buf, offset, t)
         if (stride is None and near is None) or uneven or (fill is not None and "x" in fill.type):
             return self.lane_by_lane(e, fill, t)
         at = index.substitute(offset, {lanes.var: lanes.at})
@@ -178,16 +178,37 @@ class ExprPrinter(IndexPrinter):
         if min(pattern) < 0 or span > 2 * width:
             return None
         at = index.substitute(offset, {self.lanes.var: self.lanes.at})
-        pointer = self.pointer(buf, at)
-        if span < width:
-            return Value(self.call("pick", t, self.call("load_n", t, pointer, str(span)), self.places(pattern, t)), t)
-        if span == width:
-            return Value(self.call("pick", t, self.call("load", t, pointer), self.places(pattern, t)), t)
-        # The second vector ends with the last element that is used, so that nothing behind it is read.
-        apart = span - width
-        pattern = [place if place < width else place - apart + width for place in pattern]
-        both = (self.call("load", t, self.pointer(buf, index.add(at, k))) for k in (0, apart))
-        return Value(self.call("pick2", t, *both, self.places(pattern, t)), t)
+        if span > width:
+            # The second vector ends with the last element that is used, so that nothing behind it is read.
+            apart = span - width
+            pattern = [place if place < width else place - apart + width for place in pattern]
+            both = (self.call("load", t, self.pointer(buf, index.add(at, k))) for k in (0, apart))
+            return Value(self.call("pick2", t, *both, self.places(pattern, t)), t)
+        early = 0 if span == width else self.early(buf, at, width)
+        if early is None:
+            if pattern[: int(count)] == list(range(int(count))):
+                return None
+            vector = self.call("load_n", t, self.pointer(buf, at), str(span))
+        else:
+            pattern = [place + early for place in pattern]
+            vector = self.call("load", t, self.pointer(buf, index.add(at, -early)))
+        if pattern[: int(count)] == list(range(int(count))):
+            return Value(vector, t)
+        return Value(self.call("pick", t, vector, self.places(pattern, t)), t)
+
+    def early(self, buf: Buf, at: Index, width: int) -> int | None:
+        """How many elements before a place a whole vector may be read from that lies in the array; None if it may not.
+
+        Elements that are read in addition are not used. They must not be written meanwhile, by whichever chunk.
+        """
+        found = index.bounds(self.resolve(at))
+        room = 1 + sum((n - 1) * s for n, s in zip(buf.shape, buf.strides, strict=True) if isinstance(n, int)
+                       and isinstance(s, int))
+        fixed = all(isinstance(n, int) for n in (*buf.shape, *buf.strides))
+        if found is None or not fixed or buf in self.written or not all(isinstance(n, int) for n in found):
+            return None
+        early = max(0, found[1] + width - room)  # type: ignore[operator]
+        return early if early < width and found[0] >= early else None  # type: ignore[operator]
 
     def places(self, pattern: Sequence[int], t: str) -> str:
         """The name of a table of lane numbers, for vectors of type t."""
