@@ -70,8 +70,8 @@ def _first_greatest(values: Sequence[Expr]) -> Expr:
     for k, value in enumerate(values[1:], 1):
         better: Expr = Op("lt", (best, value), BOOL)
         if is_float(best.dtype):
-            nan = Op("and", (Op("ne", (value, value), BOOL), Op("eq", (best, best), BOOL)), BOOL)
-            better = Op("or", (better, nan), BOOL)
+            # Greater or NaN, behind what is none.
+            better = Op("and", (Op("not", (Op("le", (value, best), BOOL),), BOOL), Op("eq", (best, best), BOOL)), BOOL)
         position = Op("select", (better, Const(k, dtype), position), dtype)
         if k < len(values) - 1:
             best = Op("select", (better, value, best), best.dtype)
