@@ -186,7 +186,7 @@ class WindowScheduler:
         for k, (w, phase) in enumerate(zip(picture.windows, phases, strict=True)):
             stride, pitch = picture.strides[k], picture.pitches[k]
             start = shift if k == 0 else index.ZERO
-            if k < last or start.terms:
+            if k < last or start != index.ZERO:
                 # Rows outside the image are cleared by the guards of its elements.
                 u = IVar("u" if k < last else "v", -(-(picture.reach[k] - phase) // stride))
                 at, place = index.of(u), index.add(index.scale(index.of(u), stride), index.add(start, phase))
