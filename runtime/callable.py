@@ -35,8 +35,11 @@ class Preparer(Protocol):
 
 
 class Report(Protocol):
-    """What the compiler's front knows about a function: sites, dumps, export, and how to pickle it."""
+    """What the compiler's front knows about a function: sites, dumps, export, how to pickle it, and what making it
+    took (seconds by phase)."""
 
+    @property
+    def seconds(self) -> Mapping[str, float]: ...
     @property
     def sites(self) -> Mapping[int, str]: ...
     @property

@@ -21,6 +21,8 @@ _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!
 _FLOAT_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _LOGIC = {"and": "&&", "or": "||"}
 
+BOUNDLESS = 1 << 60  # more elements than an array has
+
 
 @dataclass(eq=False, slots=True)
 class Value:
@@ -201,14 +203,15 @@ class ExprPrinter(IndexPrinter):
 
         Elements that are read in addition are not used. They must not be written meanwhile, by whichever chunk.
         """
-        found = index.bounds(self.resolve(at))
-        room = 1 + sum((n - 1) * s for n, s in zip(buf.shape, buf.strides, strict=True) if isinstance(n, int)
-                       and isinstance(s, int))
-        fixed = all(isinstance(n, int) for n in (*buf.shape, *buf.strides))
-        if found is None or not fixed or buf in self.written or not all(isinstance(n, int) for n in found):
+        if buf in self.written:
             return None
-        early = max(0, found[1] + width - room)  # type: ignore[operator]
-        return early if early < width and found[0] >= early else None  # type: ignore[operator]
+        found = index.bounds(self.resolve(at))
+        room = 1 + sum((n - 1) * s if isinstance(n, int) and isinstance(s, int) else -BOUNDLESS
+                       for n, s in zip(buf.shape, buf.strides, strict=True))
+        if found is None or not isinstance(found[0], int) or not isinstance(found[1], int):
+            return None
+        early = max(0, found[1] + width - room)
+        return early if early < width and found[0] >= early else None
 
     def places(self, pattern: Sequence[int], t: str) -> str:
         """The name of a table of lane numbers, for vectors of type t."""

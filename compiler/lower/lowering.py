@@ -8,11 +8,13 @@ from typing import Any
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.control import in_order
 from ..graph.index import IVar
-from ..graph.node import Node, toposort
+from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
-from . import tiles
+from .announce import announce
+from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -32,15 +34,21 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import Loops
-from .memory import Layout, growing, plan_memory
+from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
+from .options import Options
 from .params import collect_params
+from .places import PlaceScheduler
+from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
-from .sliding import WindowScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tall import split_sums
+from .tiles import TileScheduler
+from .tiling import Plan, plan
+from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
 FEW = 16  # chunks whose results are added up in one expression
@@ -66,15 +74,6 @@ class Module:
     names: frozenset[str]  # of buffers and dimensions: a function's own variables have others
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
-    `disabled` names rewrite rules to leave out."""
-
-    recompute: str = "cheap"
-    disabled: tuple[str, ...] = ()
-
-
 @dataclass(eq=False, slots=True)
 class _Shared:
     """What the lowering of a function and of its loop bodies have in common."""
@@ -84,6 +83,12 @@ class _Shared:
     tiles: dict[tuple[object, ...], Kernel] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    copies: int = 0
+
+    def number(self) -> int:
+        """A number for a copy that belongs to no output or update; theirs are positive."""
+        self.copies += 1
+        return -self.copies
 
     def unique(self, name: str) -> str:
         """A C identifier that nothing else in the module has."""
@@ -115,7 +120,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
     inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
     variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
-    separated = separate(program)
+    separated = separate(split_sums(program, target))
     outputs = {
         n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
@@ -170,12 +175,14 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        order = toposort(roots)
+        order = in_order(roots)
         checks = [n for n in order if n.op.name == "check_index"]
         if checks:
-            order = toposort([*checks, *roots])
+            order = in_order([*checks, *roots])
         self.roots = set(roots)
-        self.plans: dict[Stage, tiles.Plan | WindowPlan] = {}
+        self.plans: dict[Stage, Plan] = {}
+        self.windows: dict[Stage, WindowPlan] = {}
+        self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -189,13 +196,26 @@ class Scope:
         for node in order:
             if node not in kept or 0 in node.shape:
                 continue
+            if assembled(node):
+                stages += assembly(node, kept.__contains__, once, self.shared.number)
+                continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = plan_windows(stage, kept.__contains__, target) or tiles.plan(stage, target)
-                if found is not None:
+                windows = plan_windows(stage, kept.__contains__, target)
+                found = plan(stage, target) if windows is None else None
+                along = plan_vector(stage) if windows is None and found is None else None
+                if windows is not None:
+                    self.windows[stage] = windows
+                elif found is not None:
                     self.plans[stage] = found
+                elif along is not None:
+                    self.vectors[stage] = along
             stages.append(stage)
-        self.fuser = Fuser(stages, {s: "split" if _in_parts(p) else "tile" for s, p in self.plans.items()})
+        # New values of variables come last, so that they can replace old ones that nothing reads any more.
+        stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
+        kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
+        kinds.update((s, "tile" if p.parts == 1 else "split") for s, p in self.windows.items())
+        self.fuser = Fuser(stages, kinds, self._homes())
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -206,6 +226,10 @@ class Scope:
         for source, home in self.copies:
             self._copy(source, home)
         return self.steps
+
+    def _homes(self) -> dict[Node, Node]:
+        nodes = {home: node for node, home in self.leaves.items()}
+        return {node: nodes[home] for node, home in self.updates.items()}
 
     def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
         """The steps of an inner graph."""
@@ -220,7 +244,7 @@ class Scope:
         windows = plan_windows(probe, alone, self.shared.target)
         if windows is not None:
             return {windows.operand} if windows.over_positions else {0, 1}
-        found = tiles.plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
@@ -244,12 +268,15 @@ class Scope:
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
-        if group.kind in ("tile", "split"):
-            plan, context = self.plans[first], (self.fuser.classes, self, self.shared.target, name, self.shared.tiles)
-            if isinstance(plan, WindowPlan):
-                self._add(WindowScheduler(group, plan, *context).build())
-            else:
-                self._add(tiles.TileScheduler(group, plan, *context).build())
+        context = (self.fuser.classes, self, self.shared.target, name, self.shared.tiles)
+        if first in self.windows:
+            windows = self.windows[first]
+            make = PositionScheduler if windows.over_positions else PlaceScheduler
+            self._add(make(group, windows, *context).build())
+        elif group.kind == "tile":
+            self._add(TileScheduler(group, self.plans[first], *context).build())
+        elif group.kind == "vector":
+            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
@@ -260,6 +287,9 @@ class Scope:
 
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
+        for buf in kernel.params:
+            kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
+        announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
@@ -289,7 +319,7 @@ class Scope:
 
     def external(self, stage: Stage) -> bool:
         """Whether anything outside the stage's group reads it, or any index is looked up in it."""
-        if stage.node in self.roots or stage.node.op.name == "check_index":
+        if stage.node in self.roots or stage.part is not None or stage.node.op.name == "check_index":
             return True  # a check is made though nothing may read what it gives
         mine = self.fuser.group_of[stage].root()
         return any(
@@ -298,7 +328,7 @@ class Scope:
         )
 
     def result(self, stage: Stage) -> Buf:
-        return self.buffer(stage.node)
+        return self.buffer(stage.node if stage.part is None else stage.part.whole)
 
     def _place(self, node: Node) -> Buf:
         if node in self.outputs:
@@ -342,7 +372,7 @@ class Scope:
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""
-        if self.deferred:
+        if self.deferred or self.fuser.maker[node].parts:
             return False
         variable = next(n for n, b in self.leaves.items() if b is home)
         maker = self.fuser.maker[node]
@@ -355,7 +385,7 @@ class Scope:
             if number < self.position:
                 continue
             if group.kind == "tile":
-                if reader in self.plans:
+                if reader in self.plans or reader in self.windows:
                     return False
             elif group.kind != "row" or self.rows.nest_of[reader].level > self.rows.nest_of[maker].level:
                 return False
@@ -381,9 +411,10 @@ class Scope:
                   (chunks, *stage.node.shape), "arena")
         axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(stage.node.shape))
         combining = "add" if stage.combine == "fma" else stage.combine
-        several = isinstance(chunks, int) and chunks <= FEW and combining in ("add", "mul", "max")
-        over = () if several else (IVar("part", chunks),)
-        parts = [index.of(k) for k in range(chunks)] if several else [index.of(v) for v in over]  # type: ignore[arg-type]
+        over: tuple[IVar, ...] = (IVar("part", chunks),)
+        parts = [index.of(over[0])]
+        if isinstance(chunks, int) and chunks <= FEW and combining in ("add", "mul", "max"):
+            over, parts = (), [index.of(k) for k in range(chunks)]
         # The buffer stands where other stages have a node; it has a shape as they do.
         reads: list[Any] = [(buf, (part, *(index.of(v) for v in axes))) for part in parts]
         value: Expr = Load(buf, reads[0][1], stage.node.dtype)
@@ -409,11 +440,6 @@ class Scope:
         self.groups.insert(self.position + 1, group)
 
 
-def _in_parts(plan: tiles.Plan | WindowPlan) -> bool:
-    """Whether chunks leave sums that a later kernel adds up, so that nothing can follow in the same one."""
-    return isinstance(plan, WindowPlan) and plan.parts != 1
-
-
 def _loop_stage(node: Node) -> Stage:
     return Stage(node, (), (), None, Load(node, (), node.dtype), [], 0, 1)
 
@@ -424,7 +450,7 @@ def _value_name(node: Node) -> str:
 
 def _kernel_name(group: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
-    names = [_value_name(s.node).rstrip("_") for s in group.stages]
+    names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
     if group.kind in ("tile", "split"):
         names[0] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))

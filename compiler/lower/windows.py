@@ -18,7 +18,7 @@ from math import gcd, prod
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.contraction import plain
+from ..graph.contraction import AxisMap, plain
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
@@ -97,7 +97,7 @@ def plan_windows(stage: Stage, kept: Callable[[Node], bool], target: Target) -> 
     used: set[int] = set()
     direct: list[int] = []
     for axis, extent in zip(mine, node.inputs[operand].shape, strict=True):
-        terms, offset, divisor = axis
+        terms, _, divisor = axis
         labels = {label for label, _ in terms}
         if used & labels:
             return None
@@ -132,15 +132,15 @@ def plan_windows(stage: Stage, kept: Callable[[Node], bool], target: Target) -> 
         own=tuple(variables[k] for k in direct if k < n_out and k not in theirs),
         rows=tuple(variables[k] for k in theirs if k < n_out and k not in used),
         outer=tuple(variables[k] for k in direct if k >= n_out),
-        over_positions=prod(_known(w.out) for w in windows) >= prod(_known(w.summed) for w in windows),
+        over_positions=prod(known(w.out) for w in windows) >= prod(known(w.summed) for w in windows),
         lanes=max(2, target.vector_bytes // node.dtype.itemsize),
         tall=8 if target.registers >= 32 else 6,
     )  # fmt: skip
     return plan if _fits(plan, stage) else None
 
 
-def _window(axis: object, variables: Sequence[IVar], n_out: int, size: Extent, number: int) -> Window | None:
-    terms, offset, divisor = axis  # type: ignore[misc]
+def _window(axis: AxisMap, variables: Sequence[IVar], n_out: int, size: Extent, number: int) -> Window | None:
+    terms, offset, divisor = axis
     outs = [(variables[label], step) for label, step in terms if label < n_out]
     sums = [(variables[label], step) for label, step in terms if label >= n_out]
     if len(outs) > 1 or len(sums) > 1 or not isinstance(offset, int) or not isinstance(size, int):
@@ -155,7 +155,8 @@ def _window(axis: object, variables: Sequence[IVar], n_out: int, size: Extent, n
     return Window(size, divisor, out, out_step, summed, sum_step, -least, offset + least, place)
 
 
-def _known(v: IVar) -> int:
+def known(v: IVar) -> int:
+    """The extent of a variable that has a fixed one."""
     assert isinstance(v.extent, int)
     return v.extent
 
@@ -171,8 +172,9 @@ def _fits(plan: WindowPlan, stage: Stage) -> bool:
         return False
     if plan.over_positions:
         # Lanes that run along windows of a few positions would mostly be idle.
-        return all(w.out_step > 0 for w in plan.windows) and prod(_known(w.out) for w in plan.windows) >= plan.lanes // 2
-    columns = prod(_known(v) for v in plan.rows)
+        positions = prod(known(w.out) for w in plan.windows)
+        return all(w.out_step > 0 for w in plan.windows) and positions >= plan.lanes // 2
+    columns = prod(known(v) for v in plan.rows)
     if columns < max(2, plan.lanes // 4):
         return False
     units = sizes.product(v.extent for v in plan.outer)
@@ -192,7 +194,7 @@ def vectors(plan: WindowPlan, count: int) -> int:
 
 def panels(plan: WindowPlan) -> int:
     """Panels of columns of a weight gradient."""
-    columns = prod(_known(v) for v in plan.rows)
+    columns = prod(known(v) for v in plan.rows)
     return -(-columns // (vectors(plan, columns) * plan.lanes))
 
 
@@ -200,11 +202,11 @@ def row_blocks(plan: WindowPlan, stage: Stage) -> tuple[int, int]:
     """How many of the first own axis (input channels) a chunk of a weight gradient takes, and the number of blocks."""
     if not plan.own:
         return 1, 1
-    first = _known(plan.own[0])
-    each = prod(_known(v) for v in plan.own[1:]) * prod(_known(w.out) for w in plan.windows)
-    width = vectors(plan, prod(_known(v) for v in plan.rows)) * plan.lanes
-    picture = prod(w.reach(_known(w.out), _known(w.summed)) for w in plan.windows[1:])
-    picture *= plan.windows[0].reach(_known(plan.windows[0].out), 1) * prod(_known(v) for v in plan.own[1:])
+    first = known(plan.own[0])
+    each = prod(known(v) for v in plan.own[1:]) * prod(known(w.out) for w in plan.windows)
+    width = vectors(plan, prod(known(v) for v in plan.rows)) * plan.lanes
+    picture = prod(w.reach(known(w.out), known(w.summed)) for w in plan.windows[1:])
+    picture *= plan.windows[0].reach(known(plan.windows[0].out), 1) * prod(known(v) for v in plan.own[1:])
     itemsize = stage.node.dtype.itemsize
     most = max(1, min(SUMS_BYTES // (each * width * itemsize), IMAGE_BYTES // (picture * itemsize)))
     if most >= plan.tall:
@@ -220,7 +222,7 @@ def tile_height(rows: int, tall: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Places of a window, one every `step` from `first` on, whose elements lie in one phase, `apart` from each other."""
+    """Places of a window, one every `step` from `first` on: their elements have one phase and lie `apart`."""
 
     first: int
     step: int
@@ -235,8 +237,8 @@ def runs(window: Window) -> list[Run]:
     stride = window.out_step
     period = stride // gcd(stride, window.sum_step)
     found = []
-    for first in range(min(period, _known(window.summed))):
+    for first in range(min(period, known(window.summed))):
         place = window.start + window.sum_step * first
-        count = -(-(_known(window.summed) - first) // period)
+        count = -(-(known(window.summed) - first) // period)
         found.append(Run(first, period, count, place % stride, place // stride, window.sum_step * period // stride))
     return found

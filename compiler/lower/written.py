@@ -27,7 +27,7 @@ def is_written_out(node: Node) -> bool:
         return False
     x = node.inputs[0]
     extents = [x.shape[a] for a in node["axes"]]
-    if not all(isinstance(n, int) for n in extents) or not 1 < prod(extents) <= MOST:  # type: ignore[arg-type]
+    if not all(isinstance(n, int) for n in extents) or not 1 < prod(extents) <= MOST:
         return False
     return x.dtype != BOOL and sizes.hint(sizes.product(node.shape)) >= LEAST
 
@@ -42,7 +42,7 @@ def joined(node: Node, at: Sequence[Index], places: Sequence[IVar | int]) -> tup
 
 def elements(node: Node, at: Sequence[Index]) -> list[tuple[Index, ...]]:
     """The indices of all elements of a result, row by row."""
-    extents = [range(node.inputs[0].shape[a]) for a in node["axes"]]  # type: ignore[arg-type]
+    extents = [range(node.inputs[0].shape[a]) for a in node["axes"]]
     return [joined(node, at, where) for where in itertools.product(*extents)]
 
 
@@ -84,16 +84,14 @@ def narrowed(expr: Expr) -> Expr:
         return expr
     a, b = expr.args
     if expr.name in ("add", "mul"):
-        known = [index.of(x.value) if isinstance(x, Const) else x.index if isinstance(x, IndexValue) else None  # type: ignore[arg-type]
-                 for x in (a, b)]
-        if known[0] is None or known[1] is None:
+        x, y = _as_index(a), _as_index(b)
+        if x is None or y is None:
             return expr
         if expr.name == "add":
-            return IndexValue(index.add(known[0], known[1]), INT64)
-        for factor, other in (known, known[::-1]):
-            if not factor.terms and isinstance(factor.const, int) and factor.const > 0:
-                return IndexValue(index.scale(other, factor.const), INT64)
-        return expr
+            return IndexValue(index.add(x, y), INT64)
+        if x.terms:
+            x, y = y, x
+        return expr if x.terms else IndexValue(index.scale(y, x.const), INT64)
     if expr.name in ("eq", "ne"):
         for wide, other in ((a, b), (b, a)):
             if isinstance(wide, Op) and wide.name == "cvt" and wide.attr == INT32 and isinstance(other, IndexValue):
@@ -101,3 +99,9 @@ def narrowed(expr: Expr) -> Expr:
                 if found is not None and all(isinstance(n, int) and abs(n) < 1 << 31 for n in found):
                     return Op(expr.name, (wide.args[0], IndexValue(other.index, INT32)), BOOL)
     return expr
+
+
+def _as_index(expr: Expr) -> Index | None:
+    if isinstance(expr, IndexValue):
+        return expr.index
+    return index.of(int(expr.value)) if isinstance(expr, Const) and abs(expr.value) < 1 << 31 else None
