@@ -186,7 +186,7 @@ class ExprPrinter(IndexPrinter):
             pattern = [place if place < width else place - apart + width for place in pattern]
             both = (self.call("load", t, self.pointer(buf, index.add(at, k))) for k in (0, apart))
             return Value(self.call("pick2", t, *both, self.places(pattern, t)), t)
-        early = 0 if span == width else self.early(buf, at, width)
+        early = 0 if span == width else self.early(buf, at, width, span)
         if early is None:
             if pattern[: int(count)] == list(range(int(count))):
                 return None
@@ -198,8 +198,9 @@ class ExprPrinter(IndexPrinter):
             return Value(vector, t)
         return Value(self.call("pick", t, vector, self.places(pattern, t)), t)
 
-    def early(self, buf: Buf, at: Index, width: int) -> int | None:
-        """How many elements before a place a whole vector may be read from that lies in the array; None if it may not.
+    def early(self, buf: Buf, at: Index, width: int, span: int) -> int | None:
+        """How many elements before a place a whole vector can be read that lies in the array and holds `span` elements
+        from there on; None if it cannot.
 
         Elements that are read in addition are not used. They must not be written meanwhile, by whichever chunk.
         """
@@ -211,7 +212,7 @@ class ExprPrinter(IndexPrinter):
         if found is None or not isinstance(found[0], int) or not isinstance(found[1], int):
             return None
         early = max(0, found[1] + width - room)
-        return early if early < width and found[0] >= early else None
+        return early if early + span <= width and found[0] >= early else None
 
     def places(self, pattern: Sequence[int], t: str) -> str:
         """The name of a table of lane numbers, for vectors of type t."""
