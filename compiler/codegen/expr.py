@@ -136,7 +136,9 @@ class ExprPrinter(IndexPrinter):
         offset = index.linear_strides(e.index, buf.strides)
         stride = offset.affine_in(lanes.var)
         uneven = any(lanes.var in g.index.vars() for g in e.guards)
-        near = None if uneven or stride == 0 or (stride == 1 and lanes.count is None) else self.near(buf, offset, t)
+        near = None
+        if not uneven and (stride is None or stride == 2 or (stride == 1 and lanes.count is not None)):
+            near = self.near(buf, offset, t)
         if (stride is None and near is None) or uneven or (fill is not None and "x" in fill.type):
             return self.lane_by_lane(e, fill, t)
         at = index.substitute(offset, {lanes.var: lanes.at})
