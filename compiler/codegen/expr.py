@@ -189,14 +189,15 @@ class ExprPrinter(IndexPrinter):
             both = (self.call("load", t, self.pointer(buf, index.add(at, k))) for k in (0, apart))
             return Value(self.call("pick2", t, *both, self.places(pattern, t)), t)
         early = 0 if span == width else self.early(buf, at, width, span)
+        side_by_side = pattern[: int(count)] == list(range(int(count)))
+        if side_by_side and early != 0 and (early is None or span & (span - 1) == 0):
+            return None  # one move, or several: nothing else is as good
         if early is None:
-            if pattern[: int(count)] == list(range(int(count))):
-                return None
             vector = self.call("load_n", t, self.pointer(buf, at), str(span))
         else:
             pattern = [place + early for place in pattern]
             vector = self.call("load", t, self.pointer(buf, index.add(at, -early)))
-        if pattern[: int(count)] == list(range(int(count))):
+        if side_by_side and not early:
             return Value(vector, t)
         return Value(self.call("pick", t, vector, self.places(pattern, t)), t)
 

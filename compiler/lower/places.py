@@ -7,11 +7,11 @@ from math import prod
 
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
+from .epilogue import finished, placed
 from .instantiate import Shared
 from .ir import Buf, Const, Load, Loop, Stmt, Store
 from .schedule import lanes_for
 from .sliding import Level, Picture, WindowScheduler
-from .tiles import finished, placed
 from .windows import IMAGE_BYTES, PANEL_BYTES, known, panels, row_blocks, tile_height, vectors
 
 

@@ -9,12 +9,13 @@ from math import prod
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
+from .blocks import BLOCK
+from .epilogue import finished, placed
 from .instantiate import Shared
 from .ir import Buf, Load, Loop, Stmt, Store
 from .schedule import lanes_for
 from .sliding import Level, Picture, WindowScheduler
-from .tiles import BLOCK, PANELS, finished, placed
-from .windows import IMAGE_BYTES, RESULT_BYTES, known, runs, tile_height, vectors
+from .windows import CHUNKS, IMAGE_BYTES, RESULT_BYTES, known, runs, tile_height, vectors
 
 
 class PositionScheduler(WindowScheduler):
@@ -82,7 +83,7 @@ class PositionScheduler(WindowScheduler):
             most = -(-most // 2)
         batch = sizes.hint(sizes.product(v.extent for v in (*p.own, *p.shared)))
         work = 2 * prod(sizes.hint(v.extent) for v in self.stage.loop_axes)
-        wanted = max(1, min(-(-PANELS // max(1, batch)), work // BLOCK))
+        wanted = max(1, min(-(-CHUNKS // max(1, batch)), work // BLOCK))
         most = min(most, -(-outs[0] // wanted))
         bands = -(-outs[0] // most)
         return -(-outs[0] // bands), bands

@@ -11,12 +11,13 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
+from .blocks import SERIAL
+from .epilogue import placed
 from .fuse import Classes, Group
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
 from .microkernel import nested_tile_kernel
 from .schedule import Placement, lanes_for
-from .tiles import SERIAL, placed
 from .windows import Window, WindowPlan
 
 Level = tuple[Extent, Extent, Extent]  # a loop over the depth: steps, and how far each moves in both operands

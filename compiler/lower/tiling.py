@@ -112,28 +112,33 @@ def _orient(
     summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
     outer, depth = _merge_suffix(offset, summed)
     m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
-    if m * n * k < 512 or m < 2 or n < max(2, lanes // 4) or k < 4:
+    if m * n * k < 8 or m < 2 or n < 2 or k < 2:
         return None
-    vectors = 1 if n <= lanes else 2
-    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
-    m_static = sizes.product(v.extent for v in row_tile)
-    if isinstance(m_static, int):
-        tile_rows = min(range(2, min(tall, m_static) + 1), key=lambda r: (-(-m_static // r) * (r + 1), -r), default=1)
-    else:
-        tile_rows = tall
-    width = vectors * lanes
-    loads = _loads(packed)
     along = column_tile[-1] if column_tile else None
+    loads = _loads(packed)
     pack_stride = 1.0
     for load in loads:
         stride = index.linear(load.index, load.buf.shape).affine_in(along) if along is not None else 0
         pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 8.0)
+    m_static = sizes.product(v.extent for v in row_tile)
+    vectors = 1 if n <= lanes else 2
+    lies = isinstance(packed, Load) and pack_stride == 1
+    if lies and isinstance(m_static, int) and m_static <= 4:
+        # Few rows: a wider tile keeps as many sums going.
+        most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
+        vectors = max(vectors, min(8, most, n // lanes))
+    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    tile_rows = tall
+    if isinstance(m_static, int):
+        tile_rows = -(-m_static // -(-m_static // tall))
+    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
     padded = -(-n // width) * width / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
-    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride)
+    packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
+    cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride)
     if not row_tile or not column_tile or not depth:
         return None
     return Plan(
