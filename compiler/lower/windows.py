@@ -174,9 +174,6 @@ def _fits(plan: WindowPlan, stage: Stage) -> bool:
         # Lanes that run along windows of a few positions would mostly be idle.
         positions = prod(known(w.out) for w in plan.windows)
         return all(w.out_step > 0 for w in plan.windows) and positions >= plan.lanes // 2
-    columns = prod(known(v) for v in plan.rows)
-    if columns < max(2, plan.lanes // 4):
-        return False
     units = sizes.product(v.extent for v in plan.outer)
     chunks = sizes.hint(sizes.product(v.extent for v in plan.shared)) * panels(plan) * row_blocks(plan, stage)[1]
     if not isinstance(units, int):
