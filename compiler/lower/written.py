@@ -85,23 +85,26 @@ def narrowed(expr: Expr) -> Expr:
     a, b = expr.args
     if expr.name in ("add", "mul"):
         x, y = _as_index(a), _as_index(b)
-        if x is None or y is None:
+        if x is None or y is None or (expr.name == "mul" and x.terms and y.terms):
             return expr
-        if expr.name == "add":
-            return IndexValue(index.add(x, y), INT64)
-        if x.terms:
-            x, y = y, x
-        return expr if x.terms else IndexValue(index.scale(y, x.const), INT64)
+        x, y = (y, x) if x.terms else (x, y)
+        found = index.add(x, y) if expr.name == "add" else index.scale(y, x.const)
+        return IndexValue(found, INT64) if _within(found, 1 << 62) else expr
     if expr.name in ("eq", "ne"):
         for wide, other in ((a, b), (b, a)):
-            if isinstance(wide, Op) and wide.name == "cvt" and wide.attr == INT32 and isinstance(other, IndexValue):
-                found = index.bounds(other.index)
-                if found is not None and all(isinstance(n, int) and abs(n) < 1 << 31 for n in found):
-                    return Op(expr.name, (wide.args[0], IndexValue(other.index, INT32)), BOOL)
+            was = wide.attr if isinstance(wide, Op) and wide.name == "cvt" else None
+            if was == INT32 and isinstance(wide, Op) and isinstance(other, IndexValue) and _within(other.index, 1 << 31):
+                return Op(expr.name, (wide.args[0], IndexValue(other.index, INT32)), BOOL)
     return expr
+
+
+def _within(i: Index, limit: int) -> bool:
+    """Whether an index is known to be less than a limit, either way."""
+    found = index.bounds(i)
+    return found is not None and all(isinstance(n, int) and abs(n) < limit for n in found)
 
 
 def _as_index(expr: Expr) -> Index | None:
     if isinstance(expr, IndexValue):
         return expr.index
-    return index.of(int(expr.value)) if isinstance(expr, Const) and abs(expr.value) < 1 << 31 else None
+    return index.of(int(expr.value)) if isinstance(expr, Const) else None
