@@ -92,8 +92,8 @@ def narrowed(expr: Expr) -> Expr:
         return IndexValue(found, INT64) if _within(found, 1 << 62) else expr
     if expr.name in ("eq", "ne"):
         for wide, other in ((a, b), (b, a)):
-            was = wide.attr if isinstance(wide, Op) and wide.name == "cvt" else None
-            if was == INT32 and isinstance(wide, Op) and isinstance(other, IndexValue) and _within(other.index, 1 << 31):
+            widened = isinstance(wide, Op) and wide.name == "cvt" and wide.attr == INT32
+            if widened and isinstance(wide, Op) and isinstance(other, IndexValue) and _within(other.index, 1 << 31):
                 return Op(expr.name, (wide.args[0], IndexValue(other.index, INT32)), BOOL)
     return expr
 
