@@ -15,6 +15,7 @@ from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .blocks import depth_step
+from .epilogue import placed
 from .instantiate import Shared, place_index
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
 from .schedule import clear, identity_of, lanes_for
@@ -40,6 +41,8 @@ class Folding:
     def take(self, stage: Stage, first: Stage, members: Collection[Stage]) -> bool:
         """Whether a stage, or all that read it if it is elementwise, can follow a contraction and its epilogue, whose
         values nothing else needs. The plan of the contraction then has the axes that they reduce as its rows."""
+        if first not in self.plans:
+            return False
         made = {s.node for s in members if s is first or not s.reduce}
         if stage.reduce and not any(node in made for node, _ in stage.reads):
             return False
@@ -157,7 +160,7 @@ class FoldScheduler(TileScheduler):
         for s in self.group.stages:
             mine = {v: by_class[self.classes.find(v)] for v in s.loop_axes if self.classes.find(v) in by_class}
             if s is not self.stage:
-                local[s.node] = self._instantiate(s.value, mine, local, shared)
+                local[s.node] = placed(s.value, mine, self.place, local, shared)
             if s in self.best:
                 best, where = self.best[s]
                 position = None if s.position is None else place_index(s.position, mine, self.place.buffer)
