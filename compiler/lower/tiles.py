@@ -18,7 +18,6 @@ from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, merged_stride
 
-PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
 PANELS = 8  # chunks to aim at where the columns alone give fewer
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
@@ -58,7 +57,7 @@ class TileScheduler:
         self.block = block
         depth = sizes.product(v.extent for v in p.depth)
         step = depth
-        most = PANEL_BYTES // (p.width * dtype.itemsize)
+        most = p.panel_bytes // (p.width * dtype.itemsize)
         if isinstance(depth, int) and depth > most * 3 // 2:
             step = -(-depth // -(-depth // most))
         self.depth, self.depth_step = depth, step

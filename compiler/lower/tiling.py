@@ -8,14 +8,17 @@ packed and how the result lies in memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
+from .options import Choice
 from .stages import Stage
+
+PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +35,7 @@ class Plan:
     tile_vectors: int
     lanes: int
     cost: float
+    panel_bytes: int = PANEL_BYTES
 
     @property
     def width(self) -> int:
@@ -87,6 +91,13 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     return min(found, key=lambda o: o.cost) if found else None
 
 
+def tile_height(rows: Extent, most: int) -> int:
+    """Rows of a tile, at most so many: where their number is known, such that little is left over."""
+    if not isinstance(rows, int):
+        return most
+    return min(range(2, min(most, rows) + 1), key=lambda r: (-(-rows // r) * (r + 1), -r), default=1)
+
+
 def _loads(factor: Expr) -> list[Load]:
     return [e for e in expressions([factor]) if isinstance(e, Load)]
 
@@ -117,10 +128,7 @@ def _orient(
     vectors = 1 if n <= lanes else 2
     tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
     m_static = sizes.product(v.extent for v in row_tile)
-    if isinstance(m_static, int):
-        tile_rows = min(range(2, min(tall, m_static) + 1), key=lambda r: (-(-m_static // r) * (r + 1), -r), default=1)
-    else:
-        tile_rows = tall
+    tile_rows = tile_height(m_static, tall)
     width = vectors * lanes
     loads = _loads(packed)
     along = column_tile[-1] if column_tile else None
@@ -140,3 +148,17 @@ def _orient(
         rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
         cost,
     )
+
+
+def cut(plan: Plan, choice: Choice) -> Plan:
+    """The plan with a choice made about its tiles and panels."""
+    if choice == Choice():
+        return plan
+    vectors, rows = plan.tile_vectors, plan.tile_rows
+    if choice.vectors:
+        columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
+        vectors = min(choice.vectors, -(-columns // plan.lanes))
+    if choice.rows:
+        rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
+    panel_bytes = choice.panel_bytes or plan.panel_bytes
+    return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
