@@ -8,7 +8,7 @@ while a useful frame is left, no cycle arises and the kernel stays small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ..graph import sizes
@@ -109,6 +109,7 @@ class Fuser:
         }
         self.group_of: dict[Stage, Group] = {}
         self.groups: list[Group] = []
+        self.parts_of: dict[Node, list[Stage]] = {}  # those that are placed
 
     def run(self) -> list[Group]:
         for stage in self.stages:
@@ -123,13 +124,14 @@ class Fuser:
             if node in self.readers:
                 self.readers[node].append(stage)
         kind = {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
-        kind = self.planned.get(stage, kind)
+        kind = "loop" if stage.parts else self.planned.get(stage, kind)
         if stage.node.op.name == "check_index":
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
         others = (*self._operands(stage), *self._binders(stage), *self._earlier(stage))
         needed |= {self.group_of[p].root() for p in others}
-        if kind == "row" and self._join(stage, needed):
+        beside = self._beside(stage)
+        if kind == "row" and (self._join(stage, needed, beside) or (beside and self._join(stage, needed | beside))):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
@@ -150,20 +152,31 @@ class Fuser:
 
     def _operands(self, stage: Stage) -> list[Stage]:
         """Whole-array operands of loops, which are not reads of elements."""
+        if stage.parts:
+            return [self.maker[n] for n in stage.parts]
         if stage.node.op.kind != "control":
             return []
         return [self.maker[n] for n in stage.node.inputs if n in self.maker]
 
-    def _join(self, stage: Stage, needed: set[Group]) -> bool:
-        """Adds the stage to its latest producer's group and merges the others into that; False when it joins none."""
+    def _beside(self, stage: Stage) -> set[Group]:
+        """The groups of the other parts of a concatenation."""
+        if stage.part is None:
+            return set()
+        found = {self.group_of[s].root() for s in self.parts_of.get(stage.part.whole, ())}
+        self.parts_of.setdefault(stage.part.whole, []).append(stage)
+        return found
+
+    def _join(self, stage: Stage, needed: set[Group], beside: Set[Group] = frozenset()) -> bool:
+        """Adds the stage to its latest producer's group and merges the others into that, as well as what is beside
+        it; False when it joins none."""
         if not needed:
             return False
         candidates = sorted(needed, key=lambda g: -g.number)
         home = candidates[0]
         if not self._extend(home, stage):
             return False
-        for other in candidates[1:]:
-            if home.number - other.number <= NEAR and not self._between(other, home):
+        for other in (*candidates[1:], *sorted(beside - needed, key=lambda g: -g.number)):
+            if other.number < home.number and home.number - other.number <= NEAR and not self._between(other, home):
                 self._merge(home, other)
         return True
 
@@ -186,6 +199,10 @@ class Fuser:
         for producer, at in inside:
             for axis, i in zip(producer.axes, at, strict=True):
                 self._identify(stage, axis, i.as_var())
+        for other in self.parts_of.get(stage.part.whole, ()) if stage.part is not None else ():
+            if other is not stage and self.group_of[other].root() is home and other.node.shape == stage.node.shape:
+                for axis, own_axis in zip(other.axes, stage.axes, strict=True):
+                    self._identify(stage, axis, own_axis)
         for node, at in stage.reads:
             for k, i in enumerate(at):
                 known = home.outside.get((node, k))

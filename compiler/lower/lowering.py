@@ -12,6 +12,8 @@ from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
+from .announce import announce
+from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -39,6 +41,7 @@ from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tall import split_sums
 from .tiles import TileScheduler
 from .tiling import Plan, cut, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
@@ -74,6 +77,12 @@ class _Shared:
     tiles: dict[tuple[object, ...], Kernel] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    copies: int = 0
+
+    def number(self) -> int:
+        """A number for a copy that belongs to no output or update; theirs are positive."""
+        self.copies += 1
+        return -self.copies
 
     def unique(self, name: str) -> str:
         """A C identifier that nothing else in the module has."""
@@ -105,7 +114,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
     inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
     variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
-    separated = separate(program)
+    separated = separate(split_sums(program, target))
     outputs = {
         n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
@@ -179,6 +188,9 @@ class Scope:
         stages = []
         for node in order:
             if node not in kept or 0 in node.shape:
+                continue
+            if assembled(node):
+                stages += assembly(node, kept.__contains__, once, self.shared.number)
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
@@ -258,6 +270,7 @@ class Scope:
         collect_params(kernel)
         for buf in kernel.params:
             kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
+        announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
@@ -287,7 +300,7 @@ class Scope:
 
     def external(self, stage: Stage) -> bool:
         """Whether anything outside the stage's group reads it, or any index is looked up in it."""
-        if stage.node in self.roots or stage.node.op.name == "check_index":
+        if stage.node in self.roots or stage.part is not None or stage.node.op.name == "check_index":
             return True  # a check is made though nothing may read what it gives
         mine = self.fuser.group_of[stage].root()
         return any(
@@ -296,7 +309,7 @@ class Scope:
         )
 
     def result(self, stage: Stage) -> Buf:
-        return self.buffer(stage.node)
+        return self.buffer(stage.node if stage.part is None else stage.part.whole)
 
     def _place(self, node: Node) -> Buf:
         if node in self.outputs:
@@ -340,7 +353,7 @@ class Scope:
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""
-        if self.deferred:
+        if self.deferred or self.fuser.maker[node].parts:
             return False
         variable = next(n for n, b in self.leaves.items() if b is home)
         maker = self.fuser.maker[node]
@@ -413,7 +426,7 @@ def _value_name(node: Node) -> str:
 
 def _kernel_name(group: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
-    names = [_value_name(s.node).rstrip("_") for s in group.stages]
+    names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
     if group.kind == "tile":
         names[0] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))

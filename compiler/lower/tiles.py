@@ -252,7 +252,7 @@ class TileScheduler:
             if s is not self.stage:
                 local[s.node] = self._instantiate(s.value, mine, local, shared)
             if self.place.external(s):
-                body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         hi, left = self._valid_columns()
         lanes = lanes_for(body, self.target)

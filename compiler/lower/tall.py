@@ -1,0 +1,68 @@
+"""Contractions that sum over far more than they leave: the sum in parts, each of which reads its own rows once.
+
+A result of few elements gives few tiles; shared among cores, each of them would read all of both operands. The number
+of parts follows from the shapes and the target alone, and so does the order of the sum.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from ..artifact import Target
+from ..graph import build as b
+from ..graph import sites
+from ..graph.contraction import OperandMap, contract, plain
+from ..graph.node import Node, toposort
+from ..graph.program import Program
+from ..graph.substitute import substitute
+
+LEAST, PARTS = 8, 32
+FRACTION = 8  # the parts of the result are at most this fraction of the operands
+
+
+def split_sums(program: Program, target: Target) -> Program:
+    """The program with such sums in parts (the same object if there are none)."""
+    changes = {}
+    for node in toposort(program.roots):
+        if node.op.name == "contract":
+            found = _in_parts(node, target)
+            if found is not None:
+                changes[node] = found
+    if not changes:
+        return program
+    new = substitute(program.roots, changes)
+    return program.replaced(dict(zip(program.roots, new, strict=True)))
+
+
+def _in_parts(node: Node, target: Target) -> Node | None:
+    (x, y), extents, n_out, maps = node.inputs, node["extents"], node["n_out"], (node["a_map"], node["b_map"])
+    if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
+        return None
+    over = max(range(n_out, len(extents)), key=lambda label: extents[label])
+    if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
+        return None
+    operands = prod(x.shape) + prod(y.shape)
+    if operands * node.dtype.itemsize <= target.l2:
+        return None
+    most = min(PARTS, operands // (FRACTION * prod(extents[:n_out])))
+    parts = next((k for k in range(most, LEAST - 1, -1) if extents[over] % k == 0), None)
+    if parts is None:
+        return None
+    each = extents[over] // parts
+
+    def shifted(axes: OperandMap) -> OperandMap:
+        return tuple(
+            (((0, each), (over + 1, 1)), 0, 1) if axis == plain(over)
+            else (tuple((label + 1, c) for label, c in axis[0]), axis[1], axis[2])
+            for axis in axes
+        )
+
+    inner = [each if label == over else n for label, n in enumerate(extents)]
+    with sites.at(node.sites, node.stems_from):
+        partial = contract(x, y, (parts, *inner), n_out + 1, shifted(maps[0]), shifted(maps[1]))
+        return b.sum(partial, (0,))
+
+
+def _mixed(axes: OperandMap, label: int) -> bool:
+    """Whether an axis reads the label together with others."""
+    return any(axis != plain(label) and any(k == label for k, _ in axis[0]) for axis in axes)
