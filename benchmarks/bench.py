@@ -151,7 +151,10 @@ def tables(options: argparse.Namespace) -> dict[str, Callable[[Failures], Any]]:
         ),
         "compile": scripted("Compile time", "compile_time.py", *names, "--repeat", "1" if options.quick else "3"),
         "memory": scripted("Memory", "memory_use.py", *names, "--threads", str(threads)),
-        "matmul": scripted("Matrix products", "matmul.py", "--threads", str(threads), *quick),
+        "matmul": scripted(
+            "Matrix products", "matmul.py", *(["square"] if options.quick else []), "--threads", str(threads),
+            "--dtype", dtype,
+        ),
         "gradbench": scripted("GradBench", "gradbench.py", *quick),
     }  # fmt: skip
 
