@@ -43,7 +43,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tall import split_sums
 from .tiles import TileScheduler
-from .tiling import Plan, cut, plan
+from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
 
 LINE = 64  # bytes of a cache line
@@ -197,7 +197,7 @@ class Scope:
                 found = plan(stage, target)
                 along = plan_vector(stage) if found is None else None
                 if found is not None:
-                    self.plans[stage] = cut(found, self.shared.options.choice)
+                    self.plans[stage] = chosen(found, self.shared.options.choice)
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)

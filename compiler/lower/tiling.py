@@ -92,10 +92,22 @@ def plan(stage: Stage, target: Target) -> Plan | None:
 
 
 def tile_height(rows: Extent, most: int) -> int:
-    """Rows of a tile, at most so many: where their number is known, such that little is left over."""
-    if not isinstance(rows, int):
-        return most
-    return min(range(2, min(most, rows) + 1), key=lambda r: (-(-rows // r) * (r + 1), -r), default=1)
+    """Rows of a tile, at most so many: where their number is known, such that tiles are alike."""
+    return -(-rows // -(-rows // most)) if isinstance(rows, int) else most
+
+
+def chosen(plan: Plan, choice: Choice) -> Plan:
+    """The plan with a choice made about its tiles and panels."""
+    if choice == Choice():
+        return plan
+    vectors, rows = plan.tile_vectors, plan.tile_rows
+    if choice.vectors:
+        columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
+        vectors = min(choice.vectors, -(-columns // plan.lanes))
+    if choice.rows:
+        rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
+    panel_bytes = choice.panel_bytes or plan.panel_bytes
+    return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
 
 
 def _loads(factor: Expr) -> list[Load]:
@@ -123,42 +135,34 @@ def _orient(
     summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
     outer, depth = _merge_suffix(offset, summed)
     m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
-    if m * n * k < 512 or m < 2 or n < max(2, lanes // 4) or k < 4:
+    if m * n * k < 8 or m < 2 or n < 2 or k < 2:
         return None
-    vectors = 1 if n <= lanes else 2
-    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
-    m_static = sizes.product(v.extent for v in row_tile)
-    tile_rows = tile_height(m_static, tall)
-    width = vectors * lanes
-    loads = _loads(packed)
     along = column_tile[-1] if column_tile else None
+    loads = _loads(packed)
     pack_stride = 1.0
     for load in loads:
         stride = index.linear(load.index, load.buf.shape).affine_in(along) if along is not None else 0
         pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 8.0)
+    m_static = sizes.product(v.extent for v in row_tile)
+    vectors = 1 if n <= lanes else 2
+    lies = isinstance(packed, Load) and pack_stride == 1
+    if lies and isinstance(m_static, int) and m_static <= 4:
+        # Few rows: a wider tile keeps as many sums going.
+        most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
+        vectors = max(vectors, min(8, most, n // lanes))
+    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    tile_rows = tile_height(m_static, tall)
+    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
     padded = -(-n // width) * width / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
-    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride)
+    packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
+    cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride)
     if not row_tile or not column_tile or not depth:
         return None
     return Plan(
         rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
         cost,
     )
-
-
-def cut(plan: Plan, choice: Choice) -> Plan:
-    """The plan with a choice made about its tiles and panels."""
-    if choice == Choice():
-        return plan
-    vectors, rows = plan.tile_vectors, plan.tile_rows
-    if choice.vectors:
-        columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
-        vectors = min(choice.vectors, -(-columns // plan.lanes))
-    if choice.rows:
-        rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
-    panel_bytes = choice.panel_bytes or plan.panel_bytes
-    return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)

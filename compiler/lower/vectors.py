@@ -70,7 +70,9 @@ def plan_vector(stage: Stage) -> VectorPlan | None:
 def vector_kernel(stage: Stage, plan: VectorPlan, place: Placement, target: Target, name: str) -> Kernel:
     """The kernel of one such product."""
     column, rows = plan.column, plan.rows
-    parts = sizes.ceildiv(rows, plan.per_chunk) if isinstance(plan.per_chunk, int) else 1
+    parts: Extent = 1
+    if isinstance(plan.per_chunk, int):
+        parts = sizes.ceildiv(rows, plan.per_chunk)
     blocks = sizes.ceildiv(column.extent, plan.block)
     chunk = IVar("chunk", sizes.product((parts, blocks)))
     part, block_at = index.unflatten(index.of(chunk), (parts, blocks))
