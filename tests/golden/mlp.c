@@ -381,11 +381,7 @@ KERNEL static void k1_matmul_relu(const float *restrict x, const float *restrict
     }
     tile_4x4(x + 144, w1 + 16, edge_tile, 12, 12, 1, 20, 4);
     for (int64_t i4 = 0; i4 < 4; i4++) {
-<<<<<<< HEAD
       const f32x8 x_6 = f32x8_load(edge_tile + i4 * 4);
-=======
-      const f32x8 x_6 = f32x8_load_n(edge_tile + i4 * 4, 4);
->>>>>>> main
       f32x8_store_n(relu + i4 * 20 + 256, f32x8_relu(x_6), 4);
     }
   }
@@ -486,28 +482,20 @@ KERNEL static void k5_matmul(const float *restrict w2, const float *restrict fma
   ADJOINT_ALIGNED float panel[10 * 16];
   ADJOINT_ALIGNED float edge[5 * 4];
   for (int64_t chunk = begin; chunk < end; chunk++) {
-    for (int64_t k = 0; k < 5; k++) {
-      const int64_t stop_1 = i64_min(2, 1);
-      for (int64_t p = 0; p < stop_1; p++) {
-        for (int64_t j = 0; j < 16; j += 8) {
-          const f32x8 x_2 = f32x8_load_s(w2 + k + p * 80 + j * 5, 5);
-          f32x8_store(panel + k * 16 + p * 80 + j, x_2);
-          ADJOINT_PREFETCH(w2 + k + p * 80 + j * 5 + 16);
-        }
-      }
-      const f32x8 x_3 = f32x8_load_sn(w2 + k + 80, 5, 4);
-      f32x8_store_n(edge + k * 4, x_3, 4);
-      ADJOINT_PREFETCH(w2 + k + 96);
+    const int64_t stop_1 = i64_min(2, 1);
+    for (int64_t p = 0; p < stop_1; p++) {
+      f32_turn(w2 + p * 80, panel + p * 80, 5, 16, 16, 5);
     }
+    f32_turn(w2 + 80, edge, 5, 4, 4, 5);
     for (int64_t r = 0; r < 2; r++) {
-      const int64_t stop_4 = i64_min(2, 1);
-      for (int64_t p2 = 0; p2 < stop_4; p2++) {
+      const int64_t stop_2 = i64_min(2, 1);
+      for (int64_t p2 = 0; p2 < stop_2; p2++) {
         tile_6x16(fma + r * 30, panel + p2 * 80, product_1 + r * 120 + p2 * 16, 5, 5, 1, 16, 20);
       }
       tile_6x4(fma + r * 30, edge, product_1 + r * 120 + 16, 5, 5, 1, 4, 20);
     }
-    const int64_t stop_5 = i64_min(2, 1);
-    for (int64_t p3 = 0; p3 < stop_5; p3++) {
+    const int64_t stop_3 = i64_min(2, 1);
+    for (int64_t p3 = 0; p3 < stop_3; p3++) {
       tile_4x16(fma + 60, panel + p3 * 80, product_1 + p3 * 16 + 240, 5, 5, 1, 16, 20);
     }
     tile_4x4(fma + 60, edge, product_1 + 256, 5, 5, 1, 4, 20);
@@ -581,11 +569,7 @@ KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restric
     }
     tile_6x8(relu + 14, edge, tile, 16, 1, 20, 8, 8);
     for (int64_t i2 = 0; i2 < 6; i2++) {
-<<<<<<< HEAD
       const f32x8 x_4 = f32x8_load(tile + i2 * 8);
-=======
-      const f32x8 x_4 = f32x8_load_n(tile + i2 * 8, 5);
->>>>>>> main
       const f32x8 x_5 = f32x8_load_n(w2 + i2 * 5 + 70, 5);
       f32x8_store_n(w2 + i2 * 5 + 70, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
     }
