@@ -16,9 +16,12 @@ from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
+from .written import combined, elements, is_written_out, joined, narrowed
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
+STENCIL = 16  # the same where it is read at shifted places, which no kernel that stores it could share with its users
+ROW = 16  # elements of a row over which what is the same for all of them costs next to nothing
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
@@ -149,6 +152,8 @@ class Expander:
             return []
         if node.op.kind == "elementwise":
             return [((operand, at, guards, False), ()) for operand in node.inputs]
+        if node.op.kind == "reduction":
+            return [((node.inputs[0], i, guards, False), ()) for i in elements(node, at)]
         assert node.op.access is not None, node
         if node.op.name == "after":
             self.after.update(through_views(i) for i in node.inputs[1:])
@@ -171,6 +176,9 @@ class Expander:
             self._read(node, at)
             return Load(node, at, dtype, guards, Const(0, dtype) if guards else None)
         values = [self.memo[part] for part, _ in parts]
+        if node.op.kind == "reduction":
+            self.ops, self.cost = self.ops + 4 * len(values), self.cost + 4 * len(values)
+            return combined(node, values, node.op.combine or "add")
         if node.op.kind == "elementwise":
             self.ops += 1
             self.cost += node.op.cost
@@ -182,7 +190,7 @@ class Expander:
                 attr = node
             elif node.attrs:
                 name = f"{name}{node.attrs[0]}"
-            return Op(name, tuple(values), dtype, attr)
+            return narrowed(Op(name, tuple(values), dtype, attr))
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
             self._look_up([g.index for g in own])
@@ -222,12 +230,14 @@ def through_views(node: Node) -> Node:
 
 
 def choose_kept(
-    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node], set[int]], recompute: str = "cheap"
+    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node, set[int]], set[int]],
+    recompute: str = "cheap",
 ) -> set[Node]:
     """The nodes that are stored or reduced rather than computed where they are used.
 
-    `inlined_operands` tells which operands of a contraction may be computed while packing. `recompute` is "cheap",
-    or "all" to inline whatever can be (for tests: a recomputed value is bit-equal to a stored one).
+    `inlined_operands` tells which operands of a contraction may be computed while packing, given those that nothing
+    has stored so far. `recompute` is "cheap", or "all" to inline whatever can be (for tests: a recomputed value is
+    bit-equal to a stored one).
     """
     kept = set(roots)
     uses: dict[Node, int] = {}
@@ -235,31 +245,48 @@ def choose_kept(
         mine = uses.get(node, 0)
         for operand in dict.fromkeys(node.inputs):
             uses[operand] = uses.get(operand, 0) + (max(1, mine) if node.op.name in VIEWS else 1)
+    shifted = _shifted(order)
     cost: dict[Node, int] = {}
+    flops: dict[Node, int] = {}  # without what it takes to find the place of an element
     count: dict[Node, int] = {}
     epilogue: dict[Node, bool] = {}
+    level: dict[Node, int] = {}  # sums, contractions and other steps that come before, one after the other
+    remade: set[Node] = set()
 
     def keep_source(node: Node) -> None:
         source = through_views(node)
         if source.op.kind != "leaf":
             kept.add(source)
-            cost[source] = count[source] = 0
+            cost[source] = flops[source] = count[source] = 0
 
     for node in order:
         op = node.op
+        step = op.kind not in ("elementwise", "structural", "leaf")
+        level[node] = max((level[i] for i in node.inputs), default=0) + step
         if op.kind == "leaf":
-            cost[node] = count[node] = 0
+            cost[node] = flops[node] = count[node] = 0
             continue
+        flops[node] = (op.cost if op.kind == "elementwise" else 0) + sum(flops[i] for i in node.inputs)
         spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
         cost[node] = spent + sum(cost[i] for i in node.inputs)
         count[node] = 1 + sum(count[i] for i in node.inputs)
-        if op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
+        if is_written_out(node):
+            several = sizes.product(node.inputs[0].shape[a] for a in node["axes"])
+            count[node] = several * (4 + count[node.inputs[0]])  # type: ignore[assignment]
+            if count[node] > LONGEST:
+                keep_source(node.inputs[0])
+        if op.name == "argmax" and is_written_out(node) and cost[node.inputs[0]] == 0 and uses.get(node, 0) == 1:
+            # Found again for every element of a window, from what lies side by side.
+            remade.add(node)
+        elif op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
             kept.add(node)
         if op.kind == "contraction":
+            computed = {k for k, operand in enumerate(node.inputs) if cost[operand] > 0}
+            packed = inlined_operands(node, computed) if computed else set()
             for k, operand in enumerate(node.inputs):
                 # A concatenation costs less in memory than as a choice for every element.
                 joined = through_views(operand).op.name == "concat"
-                if joined or (cost[operand] > 0 and k not in inlined_operands(node)):
+                if joined or k in computed - packed:
                     keep_source(operand)
         elif op.kind == "control":
             for operand in node.inputs:
@@ -282,23 +309,44 @@ def choose_kept(
                 cost[node] = 0
         elif op.name == "broadcast" and recompute != "all":
             x = node.inputs[0]
-            if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
+            if cost[x] > CHEAP and x not in remade and sizes.product(x.shape) != sizes.product(node.shape):
                 keep_source(x)
                 cost[node] = 0
+            elif node.shape and len(node.shape) - 1 not in node["axes"] and sizes.hint(node.shape[-1]) >= ROW:
+                cost[node] = 0  # once for a row
         if op.kind == "elementwise":
-            # What can leave a contraction with its result is stored in place of it.
+            # What can leave a contraction with its result is stored in place of it, unless it waits for more.
             epilogue[node] = any(
-                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape for i in node.inputs
+                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape
+                and level[i] == level[node]
+                for i in node.inputs
             )
             if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
                 kept.add(node)
         if op.name not in VIEWS:
-            limit = 10**9 if recompute == "all" else CHEAP
-            if (uses.get(node, 0) > 1 and cost[node] > limit) or count[node] > LONGEST:
+            again = recompute == "all" or cost[node] <= CHEAP or (node in shifted and flops[node] <= STENCIL)
+            if (uses.get(node, 0) > 1 and not again) or count[node] > LONGEST:
                 kept.add(node)
         if node in kept:
-            cost[node] = count[node] = 0
+            cost[node] = flops[node] = count[node] = 0
     return kept
+
+
+def _shifted(order: Sequence[Node]) -> set[Node]:
+    """Values that others, through elementwise operations and shifts alone, read at a shifted place."""
+    found: set[Node] = set()
+    for node in reversed(order):
+        if _is_shift(node) or (node.op.kind == "elementwise" and node in found):
+            found.update(i for i in node.inputs if i.op.kind == "elementwise" or _is_shift(i))
+    return found
+
+
+def _is_shift(node: Node) -> bool:
+    """Whether nearly all of an array is another one in a different place."""
+    if node.op.name != "concat":
+        return node.op.name in ("slice", "pad")
+    axis = node["axis"]
+    return 8 * max(sizes.hint(x.shape[axis]) for x in node.inputs) >= 7 * sizes.hint(node.shape[axis])
 
 
 def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:
@@ -314,16 +362,20 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     combine = node.op.combine
     if kind == "reduction":
         x, summed = node.inputs[0], node["axes"]
-        reduce = tuple(IVar(f"r{k}", x.shape[a]) for k, a in enumerate(summed))
-        free, bound = iter(at), iter(reduce)
-        full = tuple(index.of(next(bound)) if k in summed else next(free) for k in range(len(x.shape)))
-        value = expander.expand(x, full)
+        reduce = () if is_written_out(node) else tuple(IVar(f"r{k}", x.shape[a]) for k, a in enumerate(summed))
+        values = [expander.expand(x, i) for i in (elements(node, at) if not reduce else [joined(node, at, reduce)])]
         if x.dtype != node.dtype and combine in ("add", "mul"):
-            value = Op("cvt", (value,), node.dtype, x.dtype)
-        if combine == "add" and isinstance(value, Op) and value.name == "mul" and once(x) and is_float(node.dtype):
+            values = [Op("cvt", (v,), node.dtype, x.dtype) for v in values]
+        if combine == "add" and all(isinstance(v, Op) and v.name == "mul" for v in values) and once(x) and (
+            is_float(node.dtype)
+        ):
             # A product that only this sum needs goes into it with one rounding. That is a property of the graph, so
             # no schedule changes the bits.
-            value, combine = Op("pair", value.args, node.dtype), "fma"
+            values, combine = [Op("pair", v.args, node.dtype) for v in values if isinstance(v, Op)], "fma"
+        value = values[0]
+        if is_written_out(node):
+            value, combine = combined(node, values, combine or "add"), None
+            expander.ops, expander.cost = expander.ops + 4 * len(values), expander.cost + 4 * len(values)
         if combine == "argmax":
             position = index.linear([index.of(v) for v in reduce], tuple(v.extent for v in reduce))
     elif kind == "contraction":
