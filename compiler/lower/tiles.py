@@ -48,6 +48,8 @@ class TileScheduler:
         self.depth = sizes.product(v.extent for v in p.depth)
         batch = sizes.product(v.extent for v in p.batch)
         self.full, self.last = strips(self.n, p)
+        # Announcing what lies beyond a small array costs more than waiting for it.
+        self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
         self.lies = self._lies()
         self.across = None if self.lies else self._across()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
@@ -330,7 +332,7 @@ class TileScheduler:
         assert self.stage.factors is not None
         value = self._instantiate(self.stage.factors[1 - p.rows_operand], {**values, **there}, {}, Shared())
         body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
-        if isinstance(value, Load) and not value.guards:
+        if self.far and isinstance(value, Load) and not value.guards:
             later = {k: index.add(index.of(k), AHEAD)}
             body.append(Prefetch(value.buf, tuple(index.substitute(i, later) for i in value.index)))
         hi = index.of(strip.valid if strip.valid is not None else strip.width)
@@ -452,7 +454,7 @@ class TileScheduler:
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds)
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.far and strip not in self.panel)
         if key not in self.tiles:
             self.tiles[key] = tile_kernel(*key)
         call = Call(

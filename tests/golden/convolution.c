@@ -17,8 +17,6 @@ static void tile_4x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -59,7 +57,6 @@ static void tile_4x4(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x4_splat(c_2);
     c0_0 = f32x4_fma(a0_0, b0, c0_0);
@@ -102,8 +99,6 @@ static void tile_add_3x16(const float *restrict a, const float *restrict b, floa
     b0 = x_7;
     const f32x8 x_8 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_8;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_9 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_9);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -140,7 +135,6 @@ static void tile_add_3x8(const float *restrict a, const float *restrict b, float
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_4 = f32x8_load(b + k * panel_stride);
     b0 = x_4;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_5 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_5);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -183,8 +177,6 @@ static void tile_add_4x16(const float *restrict a, const float *restrict b, floa
     b0 = x_9;
     const f32x8 x_10 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_10;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_11 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_11);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);

@@ -21,8 +21,6 @@ static void tile_6x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -77,7 +75,6 @@ static void tile_6x4(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x4_splat(c_2);
     c0_0 = f32x4_fma(a0_0, b0, c0_0);
@@ -124,8 +121,6 @@ static void tile_4x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -166,7 +161,6 @@ static void tile_4x4(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x4_splat(c_2);
     c0_0 = f32x4_fma(a0_0, b0, c0_0);
@@ -203,7 +197,6 @@ static void tile_8x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -255,7 +248,6 @@ static void tile_7x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -302,7 +294,6 @@ static void tile_6x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -397,7 +388,6 @@ KERNEL static void k2_matmul(const float *restrict w2, const float *restrict rel
       f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(w2 + k * 5, 5);
       f32x8_store_n(edge + k * 8, x_1, 5);
-      ADJOINT_PREFETCH(w2 + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
       tile_8x8(relu + r * 160, edge, tile, 20, 20, 1, 8, 8);
@@ -482,28 +472,20 @@ KERNEL static void k5_matmul(const float *restrict w2, const float *restrict fma
   ADJOINT_ALIGNED float panel[10 * 16];
   ADJOINT_ALIGNED float edge[5 * 4];
   for (int64_t chunk = begin; chunk < end; chunk++) {
-    for (int64_t k = 0; k < 5; k++) {
-      const int64_t stop_1 = i64_min(2, 1);
-      for (int64_t p = 0; p < stop_1; p++) {
-        for (int64_t j = 0; j < 16; j += 8) {
-          const f32x8 x_2 = f32x8_load_s(w2 + k + p * 80 + j * 5, 5);
-          f32x8_store(panel + k * 16 + p * 80 + j, x_2);
-          ADJOINT_PREFETCH(w2 + k + p * 80 + j * 5 + 16);
-        }
-      }
-      const f32x8 x_3 = f32x8_load_sn(w2 + k + 80, 5, 4);
-      f32x8_store_n(edge + k * 4, x_3, 4);
-      ADJOINT_PREFETCH(w2 + k + 96);
+    const int64_t stop_1 = i64_min(2, 1);
+    for (int64_t p = 0; p < stop_1; p++) {
+      f32_turn(w2 + p * 80, panel + p * 80, 5, 16, 16, 5);
     }
+    f32_turn(w2 + 80, edge, 5, 4, 4, 5);
     for (int64_t r = 0; r < 2; r++) {
-      const int64_t stop_4 = i64_min(2, 1);
-      for (int64_t p2 = 0; p2 < stop_4; p2++) {
+      const int64_t stop_2 = i64_min(2, 1);
+      for (int64_t p2 = 0; p2 < stop_2; p2++) {
         tile_6x16(fma + r * 30, panel + p2 * 80, product_1 + r * 120 + p2 * 16, 5, 5, 1, 16, 20);
       }
       tile_6x4(fma + r * 30, edge, product_1 + r * 120 + 16, 5, 5, 1, 4, 20);
     }
-    const int64_t stop_5 = i64_min(2, 1);
-    for (int64_t p3 = 0; p3 < stop_5; p3++) {
+    const int64_t stop_3 = i64_min(2, 1);
+    for (int64_t p3 = 0; p3 < stop_3; p3++) {
       tile_4x16(fma + 60, panel + p3 * 80, product_1 + p3 * 16 + 240, 5, 5, 1, 16, 20);
     }
     tile_4x4(fma + 60, edge, product_1 + 256, 5, 5, 1, 4, 20);
@@ -565,7 +547,6 @@ KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restric
       f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(fma + k * 5, 5);
       f32x8_store_n(edge + k * 8, x_1, 5);
-      ADJOINT_PREFETCH(fma + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
       tile_7x8(relu + r * 7, edge, tile, 16, 1, 20, 8, 8);
