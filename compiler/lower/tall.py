@@ -39,6 +39,8 @@ def _in_parts(node: Node, target: Target) -> Node | None:
     if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
         return None
     over = max(range(n_out, len(extents)), key=lambda label: extents[label])
+    if any(len(axis[0]) > 1 for axes in maps for axis in axes):
+        return None  # sums over windows share their images out themselves
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
     operands = prod(x.shape) + prod(y.shape)

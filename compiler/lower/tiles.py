@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.index import Guard, Index, IVar
-from ..graph.node import Node
+from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip, cut, depth_step, shallow, strips
+from .epilogue import finished, placed
 from .fuse import Classes, Group
-from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Routine, Stmt, Store
+from .instantiate import Shared
+from .ir import Buf, Call, Const, Kernel, Load, Loop, Prefetch, Routine, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, merged_stride
@@ -330,7 +330,7 @@ class TileScheduler:
         column = index.add(self._first_column(at), index.of(j))
         there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], {**values, **there}, {}, Shared())
+        value = placed(self.stage.factors[1 - p.rows_operand], {**values, **there}, self.place, {}, Shared())
         body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
         if self.far and isinstance(value, Load) and not value.guards:
             later = {k: index.add(index.of(k), AHEAD)}
@@ -356,7 +356,7 @@ class TileScheduler:
         values.update(zip(p.rows, index.unflatten(row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.depth, index.unflatten(at, tuple(v.extent for v in p.depth)), strict=True))
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[p.rows_operand], values, {}, Shared())
+        value = placed(self.stage.factors[p.rows_operand], values, self.place, {}, Shared())
         line = index.add(index.scale(index.of(t), self.step), index.of(k))
         body: list[Stmt] = [Store(self.rows, (line, index.of(i)), value)]
         left = index.add(index.of(self.m), index.scale(row, -1))
@@ -373,16 +373,6 @@ class TileScheduler:
 
     def _columns_left(self, at: Index) -> Index:
         return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
-
-    def _instantiate(
-        self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr], shared: Shared
-    ) -> Expr:
-        def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
-            if node in local:
-                return local[node] if fill is None else Guarded(guards, local[node], fill, node.dtype)
-            return Load(self.place.buffer(node), at, node.dtype, guards, fill)
-
-        return instantiate(expr, values, resolve, self.place.buffer, shared)
 
     def _rows_left(self) -> Index | None:
         """Rows of the chunk, where they may be fewer than a block."""
@@ -479,17 +469,8 @@ class TileScheduler:
         values = dict(self.batch_at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        by_class = {self.classes.find(v): at for v, at in values.items()}
         element = Load(tile, (index.of(i), index.of(j)), tile.dtype)
-        local: dict[Node, Expr] = {self.stage.node: element}
-        body: list[Stmt] = []
-        shared = Shared()
-        for s in self.group.stages:
-            mine = {v: by_class[self.classes.find(v)] for v in s.axes}
-            if s is not self.stage:
-                local[s.node] = self._instantiate(s.value, mine, local, shared)
-            if self.place.external(s):
-                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
+        body = finished(self.group, self.classes, self.place, values, element)
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         lanes = lanes_for(body, self.target)
         if merged_stride(out, p.columns) == 1 or merged_stride(out, p.rows) != 1:

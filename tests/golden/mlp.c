@@ -372,7 +372,7 @@ KERNEL static void k1_matmul_relu(const float *restrict x, const float *restrict
     }
     tile_4x4(x + 144, w1 + 16, edge_tile, 12, 12, 1, 20, 4);
     for (int64_t i4 = 0; i4 < 4; i4++) {
-      const f32x8 x_6 = f32x8_load_n(edge_tile + i4 * 4, 4);
+      const f32x8 x_6 = f32x8_load(edge_tile + i4 * 4);
       f32x8_store_n(relu + i4 * 20 + 256, f32x8_relu(x_6), 4);
     }
   }
@@ -392,7 +392,7 @@ KERNEL static void k2_matmul(const float *restrict w2, const float *restrict rel
     for (int64_t r = 0; r < 2; r++) {
       tile_8x8(relu + r * 160, edge, tile, 20, 20, 1, 8, 8);
       for (int64_t i = 0; i < 8; i++) {
-        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        const f32x8 x_2 = f32x8_load(tile + i * 8);
         f32x8_store_n(product + r * 40 + i * 5, x_2, 5);
       }
     }
@@ -551,14 +551,14 @@ KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restric
     for (int64_t r = 0; r < 2; r++) {
       tile_7x8(relu + r * 7, edge, tile, 16, 1, 20, 8, 8);
       for (int64_t i = 0; i < 7; i++) {
-        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        const f32x8 x_2 = f32x8_load(tile + i * 8);
         const f32x8 x_3 = f32x8_load_n(w2 + r * 35 + i * 5, 5);
         f32x8_store_n(w2 + r * 35 + i * 5, f32x8_fma(x_2, f32x8_splat((-0.1f)), x_3), 5);
       }
     }
     tile_6x8(relu + 14, edge, tile, 16, 1, 20, 8, 8);
     for (int64_t i2 = 0; i2 < 6; i2++) {
-      const f32x8 x_4 = f32x8_load_n(tile + i2 * 8, 5);
+      const f32x8 x_4 = f32x8_load(tile + i2 * 8);
       const f32x8 x_5 = f32x8_load_n(w2 + i2 * 5 + 70, 5);
       f32x8_store_n(w2 + i2 * 5 + 70, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
     }
