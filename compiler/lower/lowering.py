@@ -48,7 +48,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tall import split_sums
 from .tiles import TileScheduler
-from .tiling import Plan, plan
+from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -208,7 +208,7 @@ class Scope:
                 if windows is not None:
                     self.windows[stage] = windows
                 elif found is not None:
-                    self.plans[stage] = found
+                    self.plans[stage] = chosen(found, self.shared.options.choice)
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)

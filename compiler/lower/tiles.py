@@ -50,7 +50,7 @@ class TileScheduler:
         self.full, self.last = strips(self.n, p)
         self.lies = self._lies()
         self.across = None if self.lies else self._across()
-        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
+        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
         outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
@@ -99,7 +99,8 @@ class TileScheduler:
         small = self.n * self.depth * itemsize <= self.target.l1 // 2
         if self.m > 2 * p.tile_rows and not small:
             return None
-        if self.last is not None and not self.last.whole and depth_step(self.depth, p.width, itemsize) != self.depth:
+        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
+        if self.last is not None and not self.last.whole and step != self.depth:
             return None
         return source, offset, stride
 

@@ -8,16 +8,18 @@ packed and how the result lies in memory.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
+from .options import Choice
 from .stages import Stage
 
 STORED = 1.5  # vector operations that a byte costs on its way to main memory and back
+PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 
 
 @dataclass(eq=False, slots=True)
@@ -34,6 +36,7 @@ class Plan:
     tile_vectors: int
     lanes: int
     cost: float
+    panel_bytes: int = PANEL_BYTES
 
     @property
     def width(self) -> int:
@@ -113,6 +116,25 @@ def orientations(stage: Stage, target: Target) -> list[Plan]:
     return [o for o in options if o is not None]
 
 
+def tile_height(rows: Extent, most: int) -> int:
+    """Rows of a tile, at most so many: where their number is known, such that tiles are alike."""
+    return -(-rows // -(-rows // most)) if isinstance(rows, int) else most
+
+
+def chosen(plan: Plan, choice: Choice) -> Plan:
+    """The plan with a choice made about its tiles and panels."""
+    if choice == Choice():
+        return plan
+    vectors, rows = plan.tile_vectors, plan.tile_rows
+    if choice.vectors:
+        columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
+        vectors = min(choice.vectors, -(-columns // plan.lanes))
+    if choice.rows:
+        rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
+    panel_bytes = choice.panel_bytes or plan.panel_bytes
+    return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
+
+
 def _loads(factor: Expr) -> list[Load]:
     return [e for e in expressions([factor]) if isinstance(e, Load)]
 
@@ -158,9 +180,7 @@ def _orient(
         most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
         vectors = max(vectors, min(8, most, n // lanes))
     tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
-    tile_rows = tall
-    if isinstance(m_static, int):
-        tile_rows = -(-m_static // -(-m_static // tall))
+    tile_rows = tile_height(m_static, tall)
     width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
     padded = -(-n // width) * width / n
