@@ -381,11 +381,7 @@ KERNEL static void k1_matmul_relu(const float *restrict x, const float *restrict
     }
     tile_4x4(x + 144, w1 + 16, edge_tile, 12, 12, 1, 20, 4);
     for (int64_t i4 = 0; i4 < 4; i4++) {
-<<<<<<< HEAD
       const f32x8 x_6 = f32x8_load(edge_tile + i4 * 4);
-=======
-      const f32x8 x_6 = f32x8_load_n(edge_tile + i4 * 4, 4);
->>>>>>> main
       f32x8_store_n(relu + i4 * 20 + 256, f32x8_relu(x_6), 4);
     }
   }
@@ -581,11 +577,7 @@ KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restric
     }
     tile_6x8(relu + 14, edge, tile, 16, 1, 20, 8, 8);
     for (int64_t i2 = 0; i2 < 6; i2++) {
-<<<<<<< HEAD
       const f32x8 x_4 = f32x8_load(tile + i2 * 8);
-=======
-      const f32x8 x_4 = f32x8_load_n(tile + i2 * 8, 5);
->>>>>>> main
       const f32x8 x_5 = f32x8_load_n(w2 + i2 * 5 + 70, 5);
       f32x8_store_n(w2 + i2 * 5 + 70, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
     }
