@@ -135,9 +135,8 @@ def _orient(
     tile_rows = tall
     if isinstance(m_static, int):
         tile_rows = -(-m_static // -(-m_static // tall))
-    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
-    padded = -(-n // width) * width / n
+    padded = -(-n // lanes) * lanes / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
