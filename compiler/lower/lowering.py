@@ -15,6 +15,7 @@ from ..graph.program import Program
 from ..graph.sizes import Extent
 from .announce import announce
 from .assembly import assembled, assembly
+from .folds import Folding, FoldScheduler
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -47,7 +48,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tall import split_sums
 from .tiles import TileScheduler
-from .tiling import Plan, plan
+from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -207,7 +208,7 @@ class Scope:
                 if windows is not None:
                     self.windows[stage] = windows
                 elif found is not None:
-                    self.plans[stage] = found
+                    self.plans[stage] = chosen(found, self.shared.options.choice)
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)
@@ -215,7 +216,8 @@ class Scope:
         stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
         kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
         kinds.update((s, "tile" if p.parts == 1 else "split") for s, p in self.windows.items())
-        self.fuser = Fuser(stages, kinds, self._homes())
+        folding = Folding(stages, roots, self.plans, target)
+        self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -235,8 +237,9 @@ class Scope:
         """The steps of an inner graph."""
         return Scope(self.shared, leaves, outputs, {}, False).run(roots)
 
-    def _packed_operand(self, node: Node) -> set[int]:
-        """Which operand of a contraction is packed, and so may be computed on the way."""
+    def _packed_operand(self, node: Node, computed: set[int]) -> set[int]:
+        """Which operand of a contraction is packed, and so may be computed on the way: of those that nothing has stored
+        so far, rather one that would go to main memory and back."""
         def alone(n: Node) -> bool:
             return n is not node
 
@@ -244,7 +247,7 @@ class Scope:
         windows = plan_windows(probe, alone, self.shared.target)
         if windows is not None:
             return {windows.operand} if windows.over_positions else {0, 1}
-        found = plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target, computed)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
@@ -274,7 +277,8 @@ class Scope:
             make = PositionScheduler if windows.over_positions else PlaceScheduler
             self._add(make(group, windows, *context).build())
         elif group.kind == "tile":
-            self._add(TileScheduler(group, self.plans[first], *context).build())
+            tiles = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
+            self._add(tiles(group, self.plans[first], *context).build())
         elif group.kind == "vector":
             self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":

@@ -45,13 +45,11 @@ class Panels:
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
         self.lies = self._lies()
         self.across = None if self.lies else self._across()
-        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
+        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
         self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = self.outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
-        self.block, self.panels = cut(
-            p, self.m, self.n, batch, reduced, self.step, self.several, dtype.itemsize, self.target
-        )
+        self.block, self.panels = self._cut(batch, reduced)
         blocks = sizes.ceildiv(self.m, self.block)
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
@@ -60,6 +58,12 @@ class Panels:
         self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
         self.first_panel = index.scale(group_at, self.panels)
         self.first_row = index.scale(block_at, self.block)
+
+    def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
+        """Rows and panels of a chunk."""
+        itemsize = self.stage.node.dtype.itemsize
+        return cut(self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target)
+
     def _lies(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
         so small, or used by so few rows, that reading it in place costs less than a copy."""
@@ -81,7 +85,8 @@ class Panels:
         small = self.n * self.depth * itemsize <= self.target.l1 // 2
         if self.m > 2 * p.tile_rows and not small:
             return None
-        if self.last is not None and not self.last.whole and depth_step(self.depth, p.width, itemsize) != self.depth:
+        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
+        if self.last is not None and not self.last.whole and step != self.depth:
             return None
         return source, offset, stride
 

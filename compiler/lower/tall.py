@@ -6,6 +6,7 @@ of parts follows from the shapes and the target alone, and so does the order of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from ..artifact import Target
@@ -17,15 +18,16 @@ from ..graph.program import Program
 from ..graph.substitute import substitute
 
 LEAST, PARTS = 8, 32
+ROWS = 1024  # elements of a result that are enough for all cores
 FRACTION = 8  # the parts of the result are at most this fraction of the operands
 
 
 def split_sums(program: Program, target: Target) -> Program:
     """The program with such sums in parts (the same object if there are none)."""
-    changes = {}
+    changes: dict[Node, Node] = {}
     for node in toposort(program.roots):
         if node.op.name == "contract":
-            found = _in_parts(node, target)
+            found = _in_parts(node, target, changes)
             if found is not None:
                 changes[node] = found
     if not changes:
@@ -34,7 +36,7 @@ def split_sums(program: Program, target: Target) -> Program:
     return program.replaced(dict(zip(program.roots, new, strict=True)))
 
 
-def _in_parts(node: Node, target: Target) -> Node | None:
+def _in_parts(node: Node, target: Target, changes: Mapping[Node, Node]) -> Node | None:
     (x, y), extents, n_out, maps = node.inputs, node["extents"], node["n_out"], (node["a_map"], node["b_map"])
     if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
         return None
@@ -43,6 +45,8 @@ def _in_parts(node: Node, target: Target) -> Node | None:
         return None  # sums over windows share their images out themselves
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
+    if prod(extents[:n_out]) >= ROWS and any(len(_labels(axes)) == len(extents) for axes in maps):
+        return None  # whoever computes a row of the result reads rows of that operand that nobody else reads
     operands = prod(x.shape) + prod(y.shape)
     if operands * node.dtype.itemsize <= target.l2:
         return None
@@ -51,6 +55,8 @@ def _in_parts(node: Node, target: Target) -> Node | None:
     if parts is None:
         return None
     each = extents[over] // parts
+    if changes:
+        x, y = substitute((x, y), changes)
 
     def shifted(axes: OperandMap) -> OperandMap:
         return tuple(
@@ -63,6 +69,10 @@ def _in_parts(node: Node, target: Target) -> Node | None:
     with sites.at(node.sites, node.stems_from):
         partial = contract(x, y, (parts, *inner), n_out + 1, shifted(maps[0]), shifted(maps[1]))
         return b.sum(partial, (0,))
+
+
+def _labels(axes: OperandMap) -> set[int]:
+    return {label for terms, _, _ in axes for label, _ in terms}
 
 
 def _mixed(axes: OperandMap, label: int) -> bool:

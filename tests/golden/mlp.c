@@ -400,7 +400,7 @@ KERNEL static void k2_matmul(const float *restrict w2, const float *restrict rel
 }
 
 /* fma[16, 5], total[] from product[16, 5], check_index[16] */
-KERNEL static void k3_max_subtract_exp(const float *restrict product, const int64_t *restrict check_index, float *restrict fma, float *restrict total, int64_t begin, int64_t end)
+KERNEL static void k3_max_exp_total(const float *restrict product, const int64_t *restrict check_index, float *restrict fma, float *restrict total, int64_t begin, int64_t end)
 {
   (void)begin;
   (void)end;
@@ -447,13 +447,15 @@ KERNEL static void k3_max_subtract_exp(const float *restrict product, const int6
     v7 = eq_14 ? 0.0f : (0.0625f / select_15);
     const int64_t c_16 = check_index[row];
     const f32x4 x_17 = f32x4_load(row0);
-    const m64x4 eq_18 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
-    const f32x4 select_19 = f32x4_select(m32x4_cvt_m64(eq_18), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store(fma + row * 5, f32x4_fma(f32x4_splat(v7), x_17, select_19));
-    const f32x4 x_20 = f32x4_load_n(row0 + 4, 1);
-    const m64x4 eq_21 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
-    const f32x4 select_22 = f32x4_select(m32x4_cvt_m64(eq_21), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
-    f32x4_store_n(fma + row * 5 + 4, f32x4_fma(f32x4_splat(v7), x_20, select_22), 1);
+    const f32x4 select_18 = f32x4_select_lt(x_17, f32x4_splat(1.1754944e-38f), f32x4_splat(0.0f), x_17);
+    const m64x4 eq_19 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(0)), i64x4_iota()));
+    const f32x4 select_20 = f32x4_select(m32x4_cvt_m64(eq_19), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store(fma + row * 5, f32x4_fma(f32x4_splat(v7), select_18, select_20));
+    const f32x4 x_21 = f32x4_load_n(row0 + 4, 1);
+    const f32x4 select_22 = f32x4_select_lt(x_21, f32x4_splat(1.1754944e-38f), f32x4_splat(0.0f), x_21);
+    const m64x4 eq_23 = i64x4_eq(i64x4_splat(c_16), i64x4_add(i64x4_splat((int64_t)(4)), i64x4_iota()));
+    const f32x4 select_24 = f32x4_select(m32x4_cvt_m64(eq_23), f32x4_splat((-0.0625f)), f32x4_splat(0.0f));
+    f32x4_store_n(fma + row * 5 + 4, f32x4_fma(f32x4_splat(v7), select_22, select_24), 1);
   }
   total[0] = acc0;
 }
@@ -594,7 +596,7 @@ int32_t mlp(const mlp_args *args, void *workspace, adjoint_context *context)
   if (context->status) return context->status;
   PROFILED(1, k1_matmul_relu(args->x, args->w1, relu, 0, 1));
   PROFILED(2, k2_matmul(args->w2, relu, product, 0, 1));
-  PROFILED(3, k3_max_subtract_exp(product, check_index, fma, total, 0, 1));
+  PROFILED(3, k3_max_exp_total(product, check_index, fma, total, 0, 1));
   PROFILED(4, k4_multiply(total, args->out, 0, 1));
   PROFILED(5, k5_matmul(args->w2, fma, product_1, 0, 1));
   PROFILED(6, k6_matmul_fma(relu, product_1, args->x, args->w1, 0, 1));
