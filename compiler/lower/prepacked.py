@@ -33,7 +33,7 @@ class Prepacked:
         return index.linear_strides((number, line, index.ZERO), self.buf.strides)
 
 
-def prepack(stage: Stage, plan: Plan, place: Placement, target: Target, name: str) -> Prepacked | None:
+def prepack(stage: Stage, plan: Plan, place: Placement, target: Target) -> Prepacked | None:
     """The panels, and a kernel that fills them; None outside of loops and where the operand changes."""
     assert stage.factors is not None
     factor = stage.factors[1 - plan.rows_operand]
@@ -67,7 +67,7 @@ def prepack(stage: Stage, plan: Plan, place: Placement, target: Target, name: st
     for k in reversed(loops):
         body = [Loop(k, index.ZERO, index.of(k.extent), "seq", body)]
     body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]
-    kernel = Kernel(name, [], set(), chunk.extent, body, nodes=[stage.node])
+    kernel = Kernel(f"k_{buf.name}", [], set(), chunk.extent, body, nodes=[stage.node])
     kernel.serial = sizes.hint(sizes.product(buf.shape)) < SERIAL
     place.run_before_loop(kernel)
     return found

@@ -181,9 +181,8 @@ def _orient(
         vectors = max(vectors, min(8, most, n // lanes))
     tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
     tile_rows = tile_height(m_static, tall)
-    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
-    padded = -(-n // width) * width / n
+    padded = -(-n // lanes) * lanes / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
