@@ -45,7 +45,8 @@ class Panels:
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
         self.lies = self._lies()
-        self.packed = prepack(self.stage, p, self.place, self.target) if self.lies is None or not self._small() else None
+        worth = self.lies is None or not self._small()
+        self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
         self.across = None if self.lies or self.packed else self._across()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
