@@ -318,15 +318,21 @@ class Scope:
         """
         strides = row_major(node.shape)
         row = node.shape[-1] * node.dtype.itemsize if node.shape and isinstance(node.shape[-1], int) else 1
-        if len(node.shape) != 2 or row % 1024 or node in self.gapless or node in self.roots:
+        if len(node.shape) < 2 or row % 1024 or node in self.gapless or node in self.roots:
             return strides
         for reader in self.readers.get(node, ()):
             if reader.node.op.kind in ("control", "scatter"):
                 return strides
+            plan = self.plans.get(reader)
+            together = () if plan is None else (plan.rows, plan.depth)
             for read, at in reader.reads:
-                if read is node and any(len(i.terms) > 1 or (i.terms and i.as_var() is None) for i in at):
+                if read is not node:
+                    continue
+                if any(len(i.terms) > 1 or (i.terms and i.as_var() is None) for i in at):
                     return strides
-        return (strides[0] + LINE // node.dtype.itemsize, strides[1])
+                if any(at[-1].as_var() in axes and at[-2].as_var() in axes for axes in together):
+                    return strides
+        return (*row_major((*node.shape[:-1], strides[-2] + LINE // node.dtype.itemsize))[:-1], 1)
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""

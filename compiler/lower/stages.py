@@ -252,9 +252,11 @@ def choose_kept(
                 keep_source(x)
                 cost[node] = 0
         if op.kind == "elementwise":
-            # What can leave a contraction with its result is stored in place of it.
+            # What can leave a contraction with its result is stored in place of it; what is made of that is judged by
+            # what it costs, like anything else.
             epilogue[node] = any(
-                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape for i in node.inputs
+                (i.op.kind == "contraction" or (epilogue.get(i, False) and i not in kept)) and i.shape == node.shape
+                for i in node.inputs
             )
             if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
                 kept.add(node)
