@@ -145,7 +145,10 @@ def _orient(
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
-    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride)
+    # Rows that lie across are fetched line by line for every panel: from far away, where they fill the second cache.
+    far = 2 * m * k * dtype.itemsize > target.l2 and _stride(offset, depth) != 1
+    fetched = m * k * -(-n // width) if far else 0
+    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
         return None
     return Plan(
