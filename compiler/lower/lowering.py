@@ -11,7 +11,6 @@ from ..graph.index import IVar
 from ..graph.node import Node, toposort
 from ..graph.program import Program
 from ..graph.sizes import Extent
-from . import tiles
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -38,6 +37,8 @@ from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tiles import TileScheduler
+from .tiling import Plan, plan
 
 LINE = 64  # bytes of a cache line
 
@@ -170,7 +171,7 @@ class Scope:
         if checks:
             order = toposort([*checks, *roots])
         self.roots = set(roots)
-        self.plans: dict[Stage, tiles.Plan] = {}
+        self.plans: dict[Stage, Plan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -186,7 +187,7 @@ class Scope:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = tiles.plan(stage, target)
+                found = plan(stage, target)
                 if found is not None:
                     self.plans[stage] = found
             stages.append(stage)
@@ -209,7 +210,7 @@ class Scope:
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
         probe = make_stage(node, lambda n: n is not node)
-        found = tiles.plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
@@ -234,7 +235,7 @@ class Scope:
             Loops(self).lower(first.node)
             return
         if group.kind == "tile":
-            scheduler = tiles.TileScheduler(
+            scheduler = TileScheduler(
                 group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
             )
             self._add(scheduler.build())
@@ -323,8 +324,8 @@ class Scope:
         for reader in self.readers.get(node, ()):
             if reader.node.op.kind in ("control", "scatter"):
                 return strides
-            plan = self.plans.get(reader)
-            together = () if plan is None else (plan.rows, plan.depth)
+            tiling = self.plans.get(reader)
+            together = () if tiling is None else (tiling.rows, tiling.depth)
             for read, at in reader.reads:
                 if read is not node:
                     continue

@@ -1,0 +1,145 @@
+"""How a contraction is tiled: which operand is read where it lies, which is packed, and what a tile measures.
+
+One operand (the rows) is read where it lies, by broadcast, through two strides; the other (the columns) is packed into
+panels of a few vectors. Which operand is which, and so along which axis the lanes run, follows from what has to be
+packed and how the result lies in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..artifact import Target
+from ..graph import index, sizes
+from ..graph.index import Index, IVar
+from ..graph.sizes import Extent
+from .ir import Expr, Load, expressions
+from .stages import Stage
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """How a contraction is tiled. Axes are the stage's own loop variables."""
+
+    rows_operand: int
+    batch: tuple[IVar, ...]
+    rows: tuple[IVar, ...]
+    columns: tuple[IVar, ...]
+    outer: tuple[IVar, ...]  # summed axes whose steps are separate panels
+    depth: tuple[IVar, ...]
+    tile_rows: int
+    tile_vectors: int
+    lanes: int
+    cost: float
+
+    @property
+    def width(self) -> int:
+        return self.tile_vectors * self.lanes
+
+
+def merged_stride(offset: Index, axes: Sequence[IVar]) -> Extent | None:
+    """The stride of several adjacent axes taken as one, None where they do not merge."""
+    stride: Extent | None = None
+    span: Extent = 1
+    for v in reversed(axes):
+        c = offset.affine_in(v)
+        if v.extent == 1:
+            continue
+        if c is None:
+            return None
+        if stride is None:
+            stride, span = c, sizes.mul(c, v.extent)
+        else:
+            if c != span:
+                return None
+            span = sizes.mul(span, v.extent)
+    return 0 if stride is None else stride
+
+
+def _merge_suffix(offset: Index, axes: Sequence[IVar]) -> tuple[tuple[IVar, ...], tuple[IVar, ...]]:
+    """Splits axes into those that do not merge and the longest suffix that does."""
+    for k in range(len(axes) + 1):
+        if merged_stride(offset, axes[k:]) is not None:
+            return tuple(axes[:k]), tuple(axes[k:])
+    raise AssertionError("an empty suffix always merges")
+
+
+def plan(stage: Stage, target: Target) -> Plan | None:
+    """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
+    if stage.factors is None:
+        return None
+    uses = []
+    for factor in stage.factors:
+        axes: set[IVar] = set()
+        for e in _loads(factor):
+            for i in e.index:
+                axes |= i.vars()
+            for g in e.guards:
+                axes |= g.index.vars()
+        uses.append(axes)
+    batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
+    if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
+        return None
+    own = [tuple(v for v in stage.axes if v in uses[k] and v not in uses[1 - k]) for k in (0, 1)]
+    options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
+    found = [o for o in options if o is not None]
+    return min(found, key=lambda o: o.cost) if found else None
+
+
+def _loads(factor: Expr) -> list[Load]:
+    return [e for e in expressions([factor]) if isinstance(e, Load)]
+
+
+def _orient(
+    stage: Stage, rows_operand: int, batch: tuple[IVar, ...], rows: tuple[IVar, ...], columns: tuple[IVar, ...],
+    target: Target,
+) -> Plan | None:
+    assert stage.factors is not None
+    direct = stage.factors[rows_operand]
+    packed = stage.factors[1 - rows_operand]
+    if not isinstance(direct, Load) or direct.guards:
+        return None
+    dtype = stage.node.dtype
+    lanes = max(2, target.vector_bytes // dtype.itemsize)
+    offset = index.linear(direct.index, direct.buf.shape)
+    if any(offset.affine_in(v) is None for v in (*rows, *stage.reduce, *batch)):
+        return None
+    out = index.linear([index.of(v) for v in stage.axes], stage.node.shape)
+    row_rest, row_tile = _merge_suffix(offset, rows)
+    column_rest, column_tile = _merge_suffix(out, columns)
+    # Summed axes in the order in which the rows lie in memory merge best.
+    summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
+    outer, depth = _merge_suffix(offset, summed)
+    m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
+    if m * n * k < 512 or m < 2 or n < max(2, lanes // 4) or k < 4:
+        return None
+    vectors = 1 if n <= lanes else 2
+    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    m_static = sizes.product(v.extent for v in row_tile)
+    if isinstance(m_static, int):
+        tile_rows = min(range(2, min(tall, m_static) + 1), key=lambda r: (-(-m_static // r) * (r + 1), -r), default=1)
+    else:
+        tile_rows = tall
+    width = vectors * lanes
+    loads = _loads(packed)
+    along = column_tile[-1] if column_tile else None
+    pack_stride = 1.0
+    for load in loads:
+        stride = index.linear(load.index, load.buf.shape).affine_in(along) if along is not None else 0
+        pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 8.0)
+    out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
+    padded = -(-n // width) * width / n
+    rest = 1
+    for v in (*batch, *row_rest, *column_rest, *outer):
+        rest *= sizes.hint(v.extent)
+    # Rows that lie across are fetched line by line for every panel: from far away, where they fill the second cache.
+    far = 2 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
+    fetched = m * k * -(-n // width) if far else 0
+    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride + fetched)
+    if not row_tile or not column_tile or not depth:
+        return None
+    return Plan(
+        rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
+        cost,
+    )
