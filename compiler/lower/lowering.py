@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.dtypes import DType
 from ..graph.index import IVar
 from ..graph.node import Node, toposort
 from ..graph.program import Program
-from ..graph.sizes import Extent
+from ..graph.sizes import Extent, Shape
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -229,17 +230,20 @@ class Scope:
     def _schedule(self, group: Group) -> None:
         self.group = group
         first = group.stages[0]
-        # A number in front keeps kernels apart, in order, and clear of the names of the C library.
-        name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
         if group.kind == "tile":
             scheduler = TileScheduler(
-                group, self.plans[first], self.fuser.classes, self, self.shared.target, name, self.shared.tiles
+                group, self.plans[first], self.fuser.classes, self, self.shared.target, self.shared.tiles
             )
-            self._add(scheduler.build())
-        elif group.kind == "scatter":
+            packing = scheduler.packing(self._name("pack"))
+            if packing is not None:
+                self._add(packing)
+            self._add(scheduler.build(self._name(_kernel_name(group))))
+            return
+        name = self._name(_kernel_name(group))
+        if group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self._add(SequenceScheduler(first, self, self.shared.target, name).build())
@@ -247,13 +251,17 @@ class Scope:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())
 
+    def _name(self, name: str) -> str:
+        """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
+        return f"k{len(self.shared.kernels)}_{name}"
+
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
     def _copy(self, source: Buf, home: Buf) -> None:
-        self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+        self._add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
 
     def in_memory(self, node: Node) -> Buf:
         """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
@@ -285,6 +293,9 @@ class Scope:
             self.fuser.group_of[r].root() is not mine or stage.node in r.lookups
             for r in self.readers.get(stage.node, ())
         )
+
+    def temporary(self, name: str, dtype: DType, shape: Shape) -> Buf:
+        return Buf(self.shared.unique(name), dtype, shape, "arena")
 
     def result(self, stage: Stage) -> Buf:
         return self.buffer(stage.node)

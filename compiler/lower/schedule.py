@@ -12,7 +12,7 @@ from ..graph.dtypes import BOOL, DType
 from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.reduction import identity
-from ..graph.sizes import Extent
+from ..graph.sizes import Extent, Shape
 from .ir import Buf, Const, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
@@ -27,6 +27,7 @@ class Placement(Protocol):
     def partial(self, stage: Stage, chunks: Extent) -> Buf: ...
     def result(self, stage: Stage) -> Buf: ...
     def contiguous(self, node: Node) -> bool: ...
+    def temporary(self, name: str, dtype: DType, shape: Shape) -> Buf: ...
 
 
 def identity_of(combine: str, dtype: DType) -> Const:

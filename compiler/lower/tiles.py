@@ -1,7 +1,9 @@
 """Tile schedule: contractions with reuse of both operands, as register tiles over a packed panel.
 
-The panel is packed, and its prologue applied, per block of depth. Tiles go through a small buffer to the epilogue, an
-ordinary loop nest over the tile, so that bounds, transposed results and any fused tail need no tile of their own.
+The panel is packed, and its prologue applied, per block of depth; or, where there are more rows than columns, all
+panels are packed by a kernel in front, and a chunk takes its rows through all of them, so that rows stay with a core
+from kernel to kernel. Tiles go through a small buffer to the epilogue, an ordinary loop nest over the tile, so that
+bounds, transposed results and any fused tail need no tile of their own.
 """
 
 from __future__ import annotations
@@ -16,65 +18,122 @@ from .instantiate import Shared, instantiate
 from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
-from .tiling import Plan, merged_stride
+from .tiling import Plan, index_vars, merged_stride
 
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
 PANELS = 8  # chunks to aim at where the columns alone give fewer
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
 TALL = 16  # tiles of a chunk when the number of rows is not known
-
+BLOCKS = 16  # chunks of rows to aim at where panels are packed in front
 
 
 class TileScheduler:
-    """Builds the kernel of a contraction and its epilogue."""
+    """Builds the kernel of a contraction and its epilogue, and the one that packs its panels if that stands apart."""
 
     def __init__(
-        self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target, name: str,
+        self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target,
         tiles: dict[tuple[object, ...], Kernel],
     ) -> None:
         self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
         self.stage = group.stages[0]
-        self.kernel = Kernel(name, [], set(), 1, [])
+        self.kernel = Kernel("", [], set(), 1, [])
         self.tiles = tiles
+        self.m = sizes.product(v.extent for v in plan.rows)
+        self.n = sizes.product(v.extent for v in plan.columns)
+        self.depth = sizes.product(v.extent for v in plan.depth)
+        self.panels = sizes.ceildiv(self.n, plan.width)
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
+        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
+        self.apart = self._packs_apart()
 
-    def build(self) -> Kernel:
+    def build(self, name: str) -> Kernel:
         p = self.plan
+        self.kernel.name = name
         dtype = self.stage.node.dtype
-        m = sizes.product(v.extent for v in p.rows)
-        n = sizes.product(v.extent for v in p.columns)
-        panels = sizes.ceildiv(n, p.width)
+        m, panels, depth = self.m, self.panels, self.depth
         batch = sizes.product(v.extent for v in p.batch)
-        block, blocks = self._row_blocks(m, sizes.mul(batch, panels))
-        chunks = sizes.product((batch, panels, blocks))
-        self.kernel.chunks = chunks
-        self.chunk = IVar("chunk", chunks)
-        b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
-        self.batch_at = dict(
-            zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True)
-        )
-        self.first_column = index.scale(panel, p.width)
-        self.first_row = index.scale(block_at, block)
-        self.block = block
-        depth = sizes.product(v.extent for v in p.depth)
         step = depth
         most = PANEL_BYTES // (p.width * dtype.itemsize)
         if isinstance(depth, int) and depth > most * 3 // 2:
             step = -(-depth // -(-depth // most))
-        self.depth, self.depth_step = depth, step
+        self.depth_step = step
+        panel: Index | IVar = IVar("panel", panels)
+        if not self.apart:
+            block, blocks = self._row_blocks(m, sizes.mul(batch, panels))
+            self.chunk = IVar("chunk", sizes.product((batch, panels, blocks)))
+            b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
+            self.panel = Buf("panel", dtype, (step, p.width), "scratch")
+            self.kernel.scratch.append(self.panel)
+        else:
+            block, blocks = self._row_blocks(m, batch)
+            # Where the rows could be few, panels are chunks of their own.
+            split = isinstance(m, int)
+            self.chunk = IVar("chunk", sizes.product((batch, blocks) if split else (batch, blocks, panels)))
+            if split:
+                b_at, block_at = index.unflatten(index.of(self.chunk), (batch, blocks))
+            else:
+                b_at, block_at, panel = index.unflatten(index.of(self.chunk), (batch, blocks, panels))
+        self.batch_at = dict(
+            zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True)
+        )
+        self.panel_at = index.of(panel)
+        self.first_column = index.scale(self.panel_at, p.width)
+        self.first_row = index.scale(block_at, block)
+        self.block = block
         several = (bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1) or step != depth
-        self.panel = Buf("panel", dtype, (step, p.width), "scratch")
         rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
         tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
         self.tile = Buf("tile", dtype, tile_shape, "scratch")
-        self.kernel.scratch = [self.panel, self.tile]
-        self.n, self.m = n, m
-        body = self._several() if several else [*self._pack(index.ZERO, {}, depth), *self._row_loop(True, depth)]
-        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        self.kernel.scratch.append(self.tile)
+        body = self._several() if several else [*self._packed(index.ZERO, {}, depth), *self._row_loop(True, depth)]
+        if isinstance(panel, IVar):
+            body = [Loop(panel, index.ZERO, index.of(panels), "seq", body)]
+        self.kernel.chunks = self.chunk.extent
+        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
-        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
-        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         return self.kernel
+
+    def _packs_apart(self) -> bool:
+        """Whether panels are packed by a kernel of their own: they are the same for all rows, are less than these, and
+        stay in the second cache while rows go by."""
+        p = self.plan
+        assert self.stage.factors is not None
+        used = index_vars(self.stage.factors[1 - p.rows_operand])
+        if p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
+            return False
+        size = sizes.hint(sizes.mul(self.panels, self.depth)) * p.width * self.stage.node.dtype.itemsize
+        if 2 * size > self.target.l2:
+            return False
+        rows = sizes.mul(sizes.product(v.extent for v in p.batch), self.m)
+        return not isinstance(rows, int) or rows > max(sizes.hint(self.n), 2 * p.tile_rows)
+
+    def packing(self, name: str) -> Kernel | None:
+        """The kernel that packs all panels, to run before the other; None where every chunk packs its own."""
+        if not self.apart:
+            return None
+        p = self.plan
+        kernel = Kernel(name, [], set(), self.panels, [], nodes=[self.stage.node], serial=self.kernel.serial)
+        self.panel = self.place.temporary("packed", self.stage.node.dtype, (self.panels, self.depth, p.width))
+        chunk = IVar("chunk", self.panels)
+        self.batch_at, self.panel_at = dict.fromkeys(p.batch, index.ZERO), index.of(chunk)
+        self.first_column = index.scale(self.panel_at, p.width)
+        kernel.body = [Loop(chunk, index.ZERO, index.of(self.panels), "chunk", self._pack(index.ZERO, {}, self.depth))]
+        return kernel
+
+    def _packed(self, start: Index, outer: dict[IVar, Index], count: Extent) -> list[Stmt]:
+        """Fills the panel, if that has not been done in front."""
+        return [] if self.apart else self._pack(start, outer, count)
+
+    def _panel_from(self, start: Index) -> Index:
+        """The offset of the part of the panel that begins with step `start` of the depth."""
+        if not self.apart:
+            return index.ZERO
+        return index.linear_strides((self.panel_at, start, index.ZERO), self.panel.strides)
+
+    def _line(self, k: Index) -> tuple[Index, ...]:
+        """Where line k of the panel lies."""
+        return (self.panel_at, k) if self.apart else (k,)
 
     def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
         """Rows per chunk and their number: whole columns where there are enough, for a panel is packed per chunk."""
@@ -82,9 +141,10 @@ class TileScheduler:
         if not isinstance(m, int):
             block = TALL * tile
             return block, sizes.ceildiv(m, block)
-        work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce)) * self.plan.width
+        work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
+        work *= sizes.hint(self.n) if self.apart else self.plan.width
         have = sizes.hint(columns)
-        wanted = max(1, min(-(-PANELS // have), work // BLOCK, m // tile))
+        wanted = max(1, min(-(-(BLOCKS if self.apart else PANELS) // have), work // BLOCK, m // tile))
         block = -(-m // wanted)
         block = -(-block // tile) * tile
         return min(block, m), -(-m // block)
@@ -119,13 +179,13 @@ class TileScheduler:
             loops = [k]
         assert self.stage.factors is not None
         value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
-        body: list[Stmt] = [Store(self.panel, (line, index.of(j)), value)]
+        body: list[Stmt] = [Store(self.panel, (*self._line(line), index.of(j)), value)]
         hi, limit = self._valid_columns()
         lanes = lanes_for(body, self.target)
         packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes, limit=limit)]
         if limit is not None or hi.const != p.width:
             z = IVar("z", p.width)
-            zero: list[Stmt] = [Store(self.panel, (line, index.of(z)), Const(0, self.panel.dtype))]
+            zero: list[Stmt] = [Store(self.panel, (*self._line(line), index.of(z)), Const(0, self.panel.dtype))]
             packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, p.lanes), *packed]
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
@@ -153,17 +213,17 @@ class TileScheduler:
         outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
         body: list[Stmt] = []
         if self.depth_step == self.depth:
-            body = [*self._pack(index.ZERO, outer, self.depth), *self._row_loop(False, self.depth, index.ZERO, outer)]
+            body = [*self._packed(index.ZERO, outer, self.depth), *self._row_loop(False, self.depth, index.ZERO, outer)]
         else:
             assert isinstance(self.depth, int) and isinstance(self.depth_step, int)
             blocks, rest = divmod(self.depth, self.depth_step)
             s = IVar("s", blocks)
             start = index.scale(index.of(s), self.depth_step)
-            step = [*self._pack(start, outer, self.depth_step), *self._row_loop(False, self.depth_step, start, outer)]
+            step = [*self._packed(start, outer, self.depth_step), *self._row_loop(False, self.depth_step, start, outer)]
             body = [Loop(s, index.ZERO, index.of(blocks), "seq", step)]
             if rest:
                 start = index.of(self.depth - rest)
-                body += [*self._pack(start, outer, rest), *self._row_loop(False, rest, start, outer)]
+                body += [*self._packed(start, outer, rest), *self._row_loop(False, rest, start, outer)]
         for o in reversed(outer_vars):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
         return [clear, *body, *self._epilogue(index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
@@ -229,7 +289,7 @@ class TileScheduler:
         tile_at = index.ZERO if finish else index.scale(row, p.width)
         call = Call(
             kernel,
-            ((source, base), (self.panel, index.ZERO), (self.tile, tile_at)),
+            ((source, base), (self.panel, self._panel_from(start)), (self.tile, tile_at)),
             (index.of(count), index.of(row_stride), index.of(depth_stride)),
         )
         return [call, *self._epilogue(row, index.of(height), None)] if finish else [call]

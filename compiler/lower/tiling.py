@@ -69,15 +69,7 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
     if stage.factors is None:
         return None
-    uses = []
-    for factor in stage.factors:
-        axes: set[IVar] = set()
-        for e in _loads(factor):
-            for i in e.index:
-                axes |= i.vars()
-            for g in e.guards:
-                axes |= g.index.vars()
-        uses.append(axes)
+    uses = [index_vars(factor) for factor in stage.factors]
     batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
     if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
         return None
@@ -85,6 +77,15 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
     found = [o for o in options if o is not None]
     return min(found, key=lambda o: o.cost) if found else None
+
+
+def index_vars(factor: Expr) -> set[IVar]:
+    """The variables that an operand is read by."""
+    found: set[IVar] = set()
+    for e in _loads(factor):
+        for i in (*e.index, *(g.index for g in e.guards)):
+            found |= i.vars()
+    return found
 
 
 def _loads(factor: Expr) -> list[Load]:
