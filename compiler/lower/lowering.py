@@ -396,6 +396,17 @@ class Scope:
         self._insert(combine, stage)
         return buf
 
+    def parts(self, group: Group, count: int) -> Buf:
+        """Memory for the parts of a contraction's sum; what followed it in its kernel moves to one that adds them."""
+        first, *rest = group.stages
+        if rest:
+            after = Group("row", rest, -1, ops=sum(s.ops + 1 for s in rest))
+            after.frame = self.fuser.frame(rest)
+            self.fuser.group_of.update(dict.fromkeys(rest, after))
+            self.groups.insert(self.position + 1, after)
+            group.stages = [first]
+        return self.partial(first, count)
+
     def _insert(self, combine: Stage, stage: Stage) -> None:
         fuser = self.fuser
         fuser.maker[stage.node] = combine

@@ -16,6 +16,7 @@ from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
+from .residuals import combine_residuals
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
@@ -266,7 +267,7 @@ def choose_kept(
                 kept.add(node)
         if node in kept:
             cost[node] = count[node] = 0
-    return kept
+    return kept if recompute == "all" else combine_residuals(order, kept)
 
 
 def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:

@@ -45,27 +45,36 @@ class TileScheduler:
         self.panels = sizes.ceildiv(self.n, plan.width)
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
-        self.apart = self._packs_apart()
+        self.apart = plan.parts == 1 and self._packs_apart()
+        self.parts: Buf | None = None
+        self.span = self.depth
+        if plan.parts > 1 and not self.kernel.serial:
+            self.parts = place.parts(group, plan.parts)
+            self.span = sizes.floordiv(self.depth, plan.parts)
 
     def build(self, name: str) -> Kernel:
         p = self.plan
         self.kernel.name = name
         dtype = self.stage.node.dtype
-        m, panels, depth = self.m, self.panels, self.depth
+        m, panels, span = self.m, self.panels, self.span
         batch = sizes.product(v.extent for v in p.batch)
-        step = depth
+        step = span
         most = PANEL_BYTES // (p.width * dtype.itemsize)
-        if isinstance(depth, int) and depth > most * 3 // 2:
-            step = -(-depth // -(-depth // most))
+        if isinstance(span, int) and span > most * 3 // 2:
+            step = -(-span // -(-span // most))
         self.depth_step = step
         panel: Index | IVar = IVar("panel", panels)
         if not self.apart:
-            block, blocks = self._row_blocks(m, sizes.mul(batch, panels))
-            self.chunk = IVar("chunk", sizes.product((batch, panels, blocks)))
-            b_at, panel, block_at = index.unflatten(index.of(self.chunk), (batch, panels, blocks))
+            parts = 1 if self.parts is None else self.parts.shape[0]
+            block, blocks = self._row_blocks(m, sizes.product((parts, batch, panels)))
+            self.chunk = IVar("chunk", sizes.product((parts, batch, panels, blocks)))
+            extents = (parts, batch, panels, blocks)
+            self.part, b_at, panel, block_at = index.unflatten(index.of(self.chunk), extents)
+            self.from_step = index.ZERO if self.parts is None else index.scale(self.part, self.span)
             self.panel = Buf("panel", dtype, (step, p.width), "scratch")
             self.kernel.scratch.append(self.panel)
         else:
+            self.from_step = index.ZERO
             block, blocks = self._row_blocks(m, batch)
             # Where the rows could be few, panels are chunks of their own.
             split = isinstance(m, int)
@@ -81,12 +90,15 @@ class TileScheduler:
         self.first_column = index.scale(self.panel_at, p.width)
         self.first_row = index.scale(block_at, block)
         self.block = block
-        several = (bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1) or step != depth
+        several = (bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1) or step != span
         rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
         tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
         self.tile = Buf("tile", dtype, tile_shape, "scratch")
         self.kernel.scratch.append(self.tile)
-        body = self._several() if several else [*self._packed(index.ZERO, {}, depth), *self._row_loop(True, depth)]
+        first = self.from_step
+        body = (
+            self._several() if several else [*self._packed(first, {}, span), *self._row_loop(True, span, first)]
+        )
         if isinstance(panel, IVar):
             body = [Loop(panel, index.ZERO, index.of(panels), "seq", body)]
         self.kernel.chunks = self.chunk.extent
@@ -212,17 +224,18 @@ class TileScheduler:
         outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
         outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
         body: list[Stmt] = []
-        if self.depth_step == self.depth:
-            body = [*self._packed(index.ZERO, outer, self.depth), *self._row_loop(False, self.depth, index.ZERO, outer)]
+        if self.depth_step == self.span:
+            first = self.from_step
+            body = [*self._packed(first, outer, self.span), *self._row_loop(False, self.span, first, outer)]
         else:
-            assert isinstance(self.depth, int) and isinstance(self.depth_step, int)
-            blocks, rest = divmod(self.depth, self.depth_step)
+            assert isinstance(self.span, int) and isinstance(self.depth_step, int)
+            blocks, rest = divmod(self.span, self.depth_step)
             s = IVar("s", blocks)
-            start = index.scale(index.of(s), self.depth_step)
+            start = index.add(self.from_step, index.scale(index.of(s), self.depth_step))
             step = [*self._packed(start, outer, self.depth_step), *self._row_loop(False, self.depth_step, start, outer)]
             body = [Loop(s, index.ZERO, index.of(blocks), "seq", step)]
             if rest:
-                start = index.of(self.depth - rest)
+                start = index.add(self.from_step, self.span - rest)
                 body += [*self._packed(start, outer, rest), *self._row_loop(False, rest, start, outer)]
         for o in reversed(outer_vars):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
@@ -312,7 +325,9 @@ class TileScheduler:
             mine = {v: by_class[self.classes.find(v)] for v in s.axes}
             if s is not self.stage:
                 local[s.node] = self._instantiate(s.value, mine, local, shared)
-            if self.place.external(s):
+            if self.parts is not None:
+                body.append(Store(self.parts, (self.part, *(mine[v] for v in s.axes)), local[s.node]))
+            elif self.place.external(s):
                 body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         hi, left = self._valid_columns()

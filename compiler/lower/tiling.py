@@ -17,6 +17,9 @@ from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
 from .stages import Stage
 
+PART = 256  # steps of a sum that make a part of their own at least
+PARTS = 8  # most parts of a sum
+
 
 @dataclass(eq=False, slots=True)
 class Plan:
@@ -31,6 +34,7 @@ class Plan:
     tile_rows: int
     tile_vectors: int
     lanes: int
+    parts: int  # of a long sum, which another kernel adds up
     cost: float
 
     @property
@@ -77,6 +81,17 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
     found = [o for o in options if o is not None]
     return min(found, key=lambda o: o.cost) if found else None
+
+
+def _count_parts(depth: Extent, rows: int, columns: int) -> int:
+    """How many parts a sum has that is longer than the result is wide. Chunks of one part read the same steps, which the
+    core has in its cache that made them. It follows from the shape alone, for the bits do."""
+    if not isinstance(depth, int) or depth <= max(rows, columns):
+        return 1
+    parts = 1
+    while 2 * parts <= min(PARTS, depth // PART) and depth % (2 * parts) == 0:
+        parts *= 2
+    return parts
 
 
 def index_vars(factor: Expr) -> set[IVar]:
@@ -135,6 +150,7 @@ def _orient(
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
     # Rows that lie across are fetched line by line for every panel: from far away, where they fill the second cache.
+    parts = 1 if outer else _count_parts(sizes.product(v.extent for v in depth), m, n)
     far = 2 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
     fetched = m * k * -(-n // width) if far else 0
     cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride + fetched)
@@ -142,5 +158,5 @@ def _orient(
         return None
     return Plan(
         rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
-        cost,
+        parts, cost,
     )
