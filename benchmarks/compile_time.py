@@ -7,6 +7,7 @@ importing is shown beside it. Of several repeats the smallest counts, for what o
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from goals import COLD, NO_SLOWER, WARM
+
 HERE = Path(__file__).resolve().parent
-WARM_LIMIT = 0.050
-SLACK = 0.3  # seconds that a cold compile may take longer than jax's first call
 
 
 def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
@@ -36,7 +37,6 @@ def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
     begin = time.perf_counter()
     compile_step, _ = contenders.describe_adjoint(work)
     described = time.perf_counter() - begin
-    phases = _watch()
     data = [np.array(a) for a in work.inputs.values()]
     profiler = None
     if profile:
@@ -44,7 +44,7 @@ def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
 
         profiler = cProfile.Profile()
         profiler.enable()
-    begin = time.perf_counter()
+    used, begin = processor_seconds(), time.perf_counter()
     function = compile_step()
     compiled = time.perf_counter() - begin
     function(*data)
@@ -55,31 +55,15 @@ def adjoint_process(name: str, profile: bool) -> dict[str, Any]:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(45)
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
-    return {"import": imported, "graph": described, "compile": compiled, "first": first, "phases": phases}
+    used, report = processor_seconds() - used, function.report
+    took = {"cpu": used, "import": imported, "graph": described, "compile": compiled, "first": first}
+    return {**took, "phases": dict(report.seconds), **report.counts}
 
 
-def _watch() -> dict[str, float]:
-    """The seconds of every phase, filled in while compile runs; empty when the cache answers."""
-    import adjoint.pipeline as pipeline
-    import adjoint.runtime.build as build
-
-    phases: dict[str, float] = {}
-    compile_program, build_library = pipeline.compile_program, build.build_library
-
-    def passes(*args: Any, **named: Any) -> Any:
-        result = compile_program(*args, **named)
-        phases.update(result.seconds)
-        return result
-
-    def cc(*args: Any, **named: Any) -> Any:
-        begin = time.perf_counter()
-        result = build_library(*args, **named)
-        # The pool is built beside the function and asked for again by the first call: the longest one counts.
-        phases["cc"] = max(phases.get("cc", 0.0), time.perf_counter() - begin)
-        return result
-
-    pipeline.compile_program, build.build_library = passes, cc
-    return phases
+def processor_seconds() -> float:
+    """What this process and its finished children, such as C compilers, have used: steadier on a busy machine."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def jax_process(name: str) -> dict[str, Any]:
@@ -94,9 +78,10 @@ def jax_process(name: str) -> dict[str, Any]:
     (one,) = contenders.contenders(work, ["jax"], 2)
     # The backend starts once a process, whatever is compiled.
     jax.block_until_ready(jax.device_put(0.0))
-    begin = time.perf_counter()
+    used, begin = processor_seconds(), time.perf_counter()
     one.step()
-    return {"import": imported, "first": time.perf_counter() - begin}
+    first = time.perf_counter() - begin
+    return {"import": imported, "first": first, "cpu": processor_seconds() - used}
 
 
 def child(tool: str, name: str, folder: str, profile: bool = False) -> dict[str, Any]:
@@ -115,29 +100,48 @@ def best(results: list[dict[str, Any]]) -> dict[str, Any]:
     return min(results, key=lambda r: r["first"])
 
 
-def measure(name: str, repeat: int) -> dict[str, dict[str, Any]]:
+def measure(name: str, repeat: int, with_jax: bool) -> dict[str, dict[str, Any]]:
     cold, warm, jax = [], [], []
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
             cold.append(child("adjoint", name, folder))
             warm.extend(child("adjoint", name, folder) for _ in range(2))
-        jax.append(child("jax", name, folder))
-    return {"cold": best(cold), "warm": best(warm), "jax": best(jax)}
+        if with_jax:
+            jax.append(child("jax", name, folder))
+    found = {"cold": best(cold), "warm": best(warm)}
+    return {**found, "jax": best(jax)} if with_jax else found
 
 
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     names = list(dict.fromkeys(p for r in results.values() for p in r["cold"]["phases"]))
+    heads = ["workload", "cold", *names, "other", "jax's first call", "cold − jax", "warm ms", "import ms"]
+    heads += ["CPU s", "jax's CPU s", "functions", "units"]
     rows = [
-        "| workload | cold | " + " | ".join(names) + " | other | jax's first call | cold − jax | warm ms | import ms |",
-        "|---|---|" + "---|" * (len(names) + 5),
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
     ]
     for workload, r in results.items():
         cold, phases = r["cold"]["first"], r["cold"]["phases"]
         cells = [f"{cold:.3f}", *(f"{phases.get(n, 0):.3f}" for n in names), f"{cold - sum(phases.values()):.3f}"]
-        cells += [f"{r['jax']['first']:.3f}", f"{cold - r['jax']['first']:+.3f}"]
+        late = cold - r["jax"]["first"] if "jax" in r else 0.0
+        cells += [f"{r['jax']['first']:.3f}", f"{late:+.3f}"] if "jax" in r else ["–", "–"]
         cells += [f"{r['warm']['first'] * 1e3:.1f}", f"{r['warm']['import'] * 1e3:.0f}"]
+        cells += [f"{r['cold']['cpu']:.2f}", f"{r['jax']['cpu']:.2f}" if "jax" in r else "–"]
+        cells += [str(r["cold"]["functions"]), str(r["cold"]["units"])]
         rows.append(f"| `{workload}` | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def missed(results: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """What the goals say and is not so."""
+    lines = []
+    for n, r in results.items():
+        slack = 0.0 if n in NO_SLOWER else COLD
+        if "jax" in r and r["cold"]["first"] > r["jax"]["first"] + slack:
+            lines.append(f"MISSED {n}: a cold compile takes more than {slack:g} s longer than jax's first call")
+        if r["warm"]["first"] > WARM:
+            lines.append(f"MISSED {n}: a second process takes more than {WARM * 1e3:.0f} ms to its first result")
+    return lines
 
 
 def main() -> int:
@@ -155,6 +159,7 @@ def main() -> int:
         made = jax_process(name) if options.child == "jax" else adjoint_process(name, options.profile)
         print(json.dumps(made))
         return 0
+    with_jax = importlib.util.find_spec("jax") is not None
     results = {}
     for name in options.workloads or subject.NAMES:
         if options.profile:
@@ -162,19 +167,15 @@ def main() -> int:
                 for state in ("cold", "warm"):
                     print(f"{name}, {state}: {child('adjoint', name, folder, True)}", flush=True)
             continue
-        results[name] = measure(name, options.repeat)
+        results[name] = measure(name, options.repeat, with_jax)
     if not options.profile:
         print("seconds unless said otherwise\n")
         print(table(results))
-    late = [n for n, r in results.items() if r["cold"]["first"] > r["jax"]["first"] + SLACK]
-    slow = [n for n, r in results.items() if r["warm"]["first"] > WARM_LIMIT]
-    for n in late:
-        print(f"MISSED {n}: cold compile takes more than {SLACK} s longer than jax's first call")
-    for n in slow:
-        print(f"MISSED {n}: a second process takes more than {WARM_LIMIT * 1e3:.0f} ms to its first result")
+    found = missed(results)
+    print(*found, sep="\n")
     if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=1))
-    return 1 if late or slow else 0
+        Path(options.json).write_text(json.dumps({"workloads": results, "failures": found}, indent=1))
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -13,13 +13,15 @@ from subject import Subject
 TOOLS = ("adjoint", "target", "jax", "torch", "torch.compile", "pytensor")
 
 
-def build_adjoint(subject: Subject, threads: int | None = None) -> tuple[Any, dict[str, Any]]:
-    """The compiled step and its variables, as a user would write them."""
-    compile_step, variables = describe_adjoint(subject, threads)
+def build_adjoint(subject: Subject, threads: int | None = None, **named: Any) -> tuple[Any, dict[str, Any]]:
+    """The compiled step and its variables, as a user would write them; `named` goes to `compile`."""
+    compile_step, variables = describe_adjoint(subject, threads, **named)
     return compile_step(), variables
 
 
-def describe_adjoint(subject: Subject, threads: int | None = None) -> tuple[Callable[[], Any], dict[str, Any]]:
+def describe_adjoint(
+    subject: Subject, threads: int | None = None, **named: Any
+) -> tuple[Callable[[], Any], dict[str, Any]]:
     """The graph with its gradients; calling the first result compiles it."""
     import adjoint as ad
 
@@ -28,10 +30,12 @@ def describe_adjoint(subject: Subject, threads: int | None = None) -> tuple[Call
     loss = subject.adjoint_loss(variables, *inputs)
     gradients = ad.grad(loss, list(variables.values()))
     updates = {w: w - subject.rate * g for w, g in zip(variables.values(), gradients, strict=True)}
-    return lambda: ad.compile(inputs, loss, updates=updates, name=subject.name, threads=threads), variables
+    named = {"name": subject.name, "threads": threads, **named}
+    return lambda: ad.compile(inputs, loss, updates=updates, **named), variables
 
 
-def _adjoint(subject: Subject, threads: int) -> Iterator[Contender]:
+def adjoint_contenders(subject: Subject, threads: int) -> Iterator[Contender]:
+    """Our step bound, then called; each compiled when it is asked for."""
     data = [np.array(a) for a in subject.inputs.values()]
     for label in ("adjoint bound", "adjoint call"):
         function, variables = build_adjoint(subject, threads)
@@ -97,7 +101,7 @@ def contenders(subject: Subject, tools: list[str], threads: int, pytensor_mode: 
     found: list[Contender] = []
     data, start = list(subject.inputs.values()), subject.parameters
     if "adjoint" in tools:
-        found.extend(_adjoint(subject, threads))
+        found.extend(adjoint_contenders(subject, threads))
     peers = []
     if "target" in tools and subject.by_hand:
         peers.append(target(subject.by_hand, data, start, threads=threads))
@@ -112,3 +116,26 @@ def contenders(subject: Subject, tools: list[str], threads: int, pytensor_mode: 
     if "pytensor" in tools and subject.pytensor_loss is not None:
         peers.append(_pytensor(subject, pytensor_mode))
     return found + [_with_next_loss(one) for one in peers]
+
+
+def reference(subject: Subject) -> Contender:
+    """What judges where no other tool is installed: the interpreter on the graph as it was written."""
+    function, variables = build_adjoint(subject, backend="numpy")
+    step = _call(function, [np.array(a) for a in subject.inputs.values()])
+    return Contender("interpreter", *_kept(step, variables))
+
+
+def gather(
+    subject: Subject, tools: list[str], threads: int, pytensor_mode: str = "NUMBA"
+) -> tuple[list[Contender], dict[str, str]]:
+    """The contenders that could be made, and by tool why others could not."""
+    found: list[Contender] = []
+    why: dict[str, str] = {}
+    for tool in tools:
+        try:
+            found += contenders(subject, [tool], threads, pytensor_mode)
+        except ModuleNotFoundError as error:
+            why[tool] = f"not installed ({error})"
+        except Exception as error:
+            why[tool] = f"{type(error).__name__}: {error}"
+    return found, why

@@ -2,7 +2,8 @@
 
     python benchmarks/run.py [workloads] [--threads N] [--rounds R] [--tools NAMES] [--json FILE]
 
-Exits with 1 if any contender disagrees about the loss or the parameters after ten steps.
+Exits with 1 if any contender that ran disagrees about the loss or the parameters after ten steps, or if ours did not
+run. What is wrong is not timed.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from goals import BOUND, CALL, OURS, geometric_mean, ratio
 
 STEPS = 10
 TOLERANCE = 1e-4
@@ -92,43 +95,69 @@ def measure(contenders: Sequence[Any], rounds: int, quantile: float, budget: flo
     return {name: float(np.quantile(values, quantile)) for name, values in samples.items()}
 
 
-def run(name: str, options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
-    """Seconds by contender, and what disagreed."""
+def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds by contender, which tools are absent and why, and what failed or disagreed, by contender."""
     import subject
-    from contenders import contenders
+    from contenders import gather, reference
 
     work = subject.load(name, options.dtype)
-    found = contenders(work, options.tools.split(","), options.threads, options.pytensor_mode)
+    found, why = gather(work, options.tools.split(","), options.threads, options.pytensor_mode)
+    absent = {tool: text for tool, text in why.items() if text.startswith("not installed")}
+    wrong = {tool: text for tool, text in why.items() if tool not in absent}
+    if not any(one.name not in OURS for one in found):
+        found.append(reference(work))
+    states = {}
     for one in found:
-        for _ in range(STEPS):
-            one.step()
-    states = {one.name: one.state() for one in found}
-    peers = [one.name for one in found if not one.name.startswith("adjoint")]
-    judge = next((peer for peer in ("jax", "torch", *peers) if peer in states), found[0].name)
-    failures = []
-    for one, state in states.items():
-        share, where = disagreement(state, states[judge], work.parameters)
+        try:
+            for _ in range(STEPS):
+                one.step()
+            states[one.name] = one.state()
+        except Exception as error:
+            wrong[one.name] = f"{type(error).__name__}: {error}"
+    others = [n for n in states if n not in OURS]
+    judge = next((n for n in ("jax", "torch", *others) if n in states), None)
+    for one_name, state in states.items():
+        share, where = disagreement(state, states[judge], work.parameters) if judge else (0.0, "")
         if not share <= 1:
-            failures.append(f"{name}: {one} disagrees with {judge} about {where}, {share:.1f} times what is allowed")
-    return measure(found, options.rounds, options.quantile), failures
+            wrong[one_name] = f"disagrees with {judge} about {where}, {share:.1f} times what is allowed"
+    timed = [one for one in found if one.name not in wrong and one.name != "interpreter"]
+    seconds = measure(timed, options.rounds, options.quantile)
+    ratios = {ours: ratio(seconds, ours) for ours in OURS}
+    return {"seconds": seconds, "ratios": ratios, "judge": judge, "absent": absent, "wrong": wrong}
 
 
-def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Microseconds by contender, and the two ratios that matter."""
-    names = list(dict.fromkeys(name for seconds in results.values() for name in seconds))
+def table(results: Mapping[str, Mapping[str, Any]], goals: bool = True) -> str:
+    """Microseconds by contender, and the ratios that matter, with what they should be."""
+    names = list(dict.fromkeys(name for row in results.values() for name in row["seconds"]))
     rows = [
         "| workload | " + " | ".join(names) + " | bound / target | best peer / bound | best peer / call |",
         "|---|" + "---|" * (len(names) + 3),
     ]
-    for workload, seconds in results.items():
+    for workload, row in results.items():
+        seconds = row["seconds"]
         cells = [f"{seconds[n] * 1e6:.4g}" if n in seconds else "–" for n in names]
-        bound, call, by_hand = (seconds.get(n) for n in ("adjoint bound", "adjoint call", "target"))
-        peers = [v for n, v in seconds.items() if n != "target" and not n.startswith("adjoint")]
-        best = min(peers, default=None)
-        for a, b in ((bound, by_hand), (best, bound), (best, call)):
-            cells.append(f"{a / b:.2f}" if a and b else "–")
+        bound, by_hand = seconds.get("adjoint bound"), seconds.get("target")
+        cells.append(f"{bound / by_hand:.2f}" if bound and by_hand else "–")
+        for ours, wanted in zip(OURS, (BOUND, CALL), strict=True):
+            value = row["ratios"][ours]
+            goal = f" (goal {wanted[workload]:g})" if goals and workload in wanted else ""
+            cells.append(f"–{goal}" if value is None else f"{value:.2f}{goal}")
         rows.append(f"| `{workload}` | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What failed, what is absent, and the mean of the ratios."""
+    lines = []
+    for workload, row in results.items():
+        lines += [f"FAILED {workload}: {one}: {text}" for one, text in row["wrong"].items()]
+    for tool, text in {t: x for row in results.values() for t, x in row["absent"].items()}.items():
+        lines.append(f"{tool} is absent: {text}")
+    ratios = [row["ratios"]["adjoint bound"] for row in results.values()]
+    if ratios and None not in ratios:
+        count = "one workload" if len(ratios) == 1 else f"{len(ratios)} workloads"
+        lines.append(f"geometric mean of best peer / bound over {count}: {geometric_mean(ratios):.2f}")
+    return lines
 
 
 def main() -> int:
@@ -138,20 +167,19 @@ def main() -> int:
         os.environ["JAX_ENABLE_X64"] = "1"
     import subject
 
-    results, failures = {}, []
+    results = {}
     for name in options.workloads or subject.NAMES:
-        results[name], wrong = run(name, options)
-        failures += wrong
-        print(f"{name}: " + ", ".join(f"{k} {v * 1e6:.4g} µs" for k, v in results[name].items()), flush=True)
-    print(f"\nmicroseconds a step, {options.threads} threads, pytensor mode {options.pytensor_mode}\n")
+        results[name] = run(name, options)
+        print(f"{name}: " + ", ".join(f"{k} {v * 1e6:.4g} µs" for k, v in results[name]["seconds"].items()), flush=True)
+    print(f"\nmicroseconds a step, {options.dtype}, {options.threads} threads, pytensor mode {options.pytensor_mode}\n")
     print(table(results))
-    for line in failures:
-        print(f"FAILED {line}")
+    print(*summary(results), sep="\n")
     if options.json:
-        record = {"threads": options.threads, "pytensor_mode": options.pytensor_mode, "failures": failures}
-        with open(options.json, "w") as file:
-            json.dump({**record, "seconds": results}, file, indent=1)
-    return 1 if failures else 0
+        record = {"threads": options.threads, "dtype": options.dtype, "pytensor_mode": options.pytensor_mode}
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({**record, "workloads": results}, file, indent=1)
+    failed = [name for name, row in results.items() if row["wrong"] or any(n not in row["seconds"] for n in OURS)]
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ from .lang.state import released
 from .lower.names import is_free, is_free_function
 from .runtime.callable import CompiledFunction
 from .runtime.signature import Signature
+from .timing import timed
 from .version import fingerprint
 
 if TYPE_CHECKING:
-    from .lower.lowering import Options
+    from .lower.options import Options
     from .pipeline import Compilation
 
 BACKENDS = ("c", "numpy")
@@ -78,9 +79,11 @@ def compile(
     checks.flag("crosscheck", crosscheck)
     checks.flag("debug_nans", debug_nans)
     try:
-        wanted = outputs if watch is None else (outputs, _named(watch))
-        program, structure = _program(inputs, wanted, updates, name, state_updates)
-        return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans)
+        seconds: dict[str, float] = {}
+        with timed(seconds, "graph"):
+            wanted = outputs if watch is None else (outputs, _named(watch))
+            program, structure = _program(inputs, wanted, updates, name, state_updates)
+        return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans, seconds)
     except (GraphError, ShapeError, DTypeError) as error:
         told = located(error)
         if told is error:
@@ -108,7 +111,7 @@ def _named(watch: Any) -> dict[str, Any]:
 
 
 def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_updates: Any) -> None:
-    from .lower.lowering import Options
+    from .lower.options import Options
     from .runtime.target import resolve_target
 
     if backend not in BACKENDS:
@@ -126,8 +129,9 @@ def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_
 
 def _build(
     program: Program, structure: Any, threads: int | None, target: Any, backend: str, options: Options | None,
-    crosscheck: bool = False, debug_nans: bool = False,
+    crosscheck: bool = False, debug_nans: bool = False, seconds: dict[str, float] | None = None,
 ) -> CompiledFunction:  # fmt: skip
+    seconds = {} if seconds is None else seconds
     storages = [v["token"].storage for v in program.variables]
     written = frozenset(v["token"].storage.id for v, _ in program.updates)
     if backend == "numpy":
@@ -143,13 +147,14 @@ def _build(
     from .runtime.target import resolve_target
 
     resolved = resolve_target(target)
-    artifact, path, compilation = _artifact(program, resolved, options)
-    report = CompileReport(program, structure, threads, target, backend, options, artifact, compilation)
-    executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
-    executor.sites = report.sites
-    signature = Signature.of(artifact, structure)
-    watched = _watched(executor, signature, report, crosscheck, debug_nans)
-    return CompiledFunction(watched, signature, storages=storages, written=written, report=report)
+    artifact, path, compilation = _artifact(program, resolved, options, seconds)
+    report = CompileReport(program, structure, threads, target, backend, options, artifact, compilation, seconds)
+    with timed(seconds, "load"):
+        executor = NativeExecutor(artifact, NativeLibrary(path), storages, threads=threads)
+        executor.sites = report.sites
+        signature = Signature.of(artifact, structure)
+        watched = _watched(executor, signature, report, crosscheck, debug_nans)
+        return CompiledFunction(watched, signature, storages=storages, written=written, report=report)
 
 
 def _watched(
@@ -166,38 +171,43 @@ def _watched(
 
 
 def _artifact(
-    program: Program, target: Target, options: Options | None
+    program: Program, target: Target, options: Options | None, seconds: dict[str, float]
 ) -> tuple[Artifact, Path, Compilation | None]:
-    """The artifact, its library, and the compilation if one had to run: the cache is asked before any pass runs."""
+    """The artifact, its library, and the compilation if one had to run: the cache is asked before any pass runs.
+
+    `seconds` gets the time of every phase.
+    """
     from .runtime.build import build_library
     from .runtime.cache import Cache
     from .runtime.serial import artifact_from_json, artifact_to_json
     from .runtime.toolchain import find_toolchain
 
-    cache = Cache()
-    if options is not None and options == type(options)():
-        options = None
-    toolchain = find_toolchain(cache)
-    key = canonical_key(
-        program,
-        {"version": fingerprint(), "target": repr(target), "options": repr(options), "compiler": toolchain.identity},
-    )
-    record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
-    if record is not None:
-        try:
-            artifact, library = artifact_from_json(record)
-        except ValueError:
-            library = None
-        found = cache.blob(library) if library is not None else None
-        if found is not None:
-            return artifact, found, None
-    from .pipeline import compile_program
+    with timed(seconds, "cache"):
+        cache = Cache()
+        if options is not None and options == type(options)():
+            options = None
+        toolchain = find_toolchain(cache)
+        made_by = {"version": fingerprint(), "compiler": toolchain.identity}
+        key = canonical_key(program, {**made_by, "target": repr(target), "options": repr(options)})
+        record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
+        if record is not None:
+            try:
+                artifact, library = artifact_from_json(record)
+            except ValueError:
+                library = None
+            found = cache.blob(library) if library is not None else None
+            if found is not None:
+                return artifact, found, None
+    with timed(seconds, "import"):
+        from .pipeline import compile_program
 
     compilation = compile_program(program, target, options)
+    seconds.update(compilation.seconds)
     artifact = compilation.artifact
     preparing = Thread(target=_prepare, args=(artifact.parallel,))
     preparing.start()
-    built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
+    with timed(seconds, "cc"):
+        built = build_library(artifact.units, target, cache=cache, toolchain=toolchain)
     preparing.join()
     cache.put_graph(key, artifact_to_json(artifact, built.name))
     return artifact, built.path, compilation
@@ -329,15 +339,34 @@ class CompileReport:
     """What can be told about a compilation. Texts are made when asked for, from the graph, never cached.
 
     `target` is what the user asked for: a function for "native" that is pickled is native to where it is loaded.
+    `seconds` tells, by phase and in order, what making the function took: "graph" (the program collected from what the
+    user built), "cache" (compiler found, key made, cache asked), and, unless the cache had the answer, "import" (of
+    the compiler's own modules), "verify", "rewrite", "lower", "emit" and "cc" (the C compiler); then "load".
     """
 
     def __init__(
         self, program: Program, structure: Any, threads: int | None, target: Any, backend: str,
         options: Options | None, artifact: Artifact | None, compilation: Compilation | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.program, self.structure, self.threads, self.target = program, structure, threads, target
         self.backend, self.options, self.artifact = backend, options, artifact
         self._compilation = compilation
+        self.seconds: Mapping[str, float] = {} if seconds is None else seconds
+
+    def __str__(self) -> str:
+        """What was made and what it took, as text."""
+        from .runtime.report import report_text
+
+        return report_text(self.program.name, self.artifact, self.seconds)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many "kernels" a call runs (one in a loop counts once), distinct "functions" they and what they call are
+        compiled to, translation "units", and "lines" of C. All 0 where the interpreter runs the function."""
+        from .runtime.report import counts
+
+        return counts(self.artifact)
 
     @property
     def compilation(self) -> Compilation:

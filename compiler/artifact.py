@@ -122,3 +122,4 @@ class Artifact:
     checks: tuple[CheckInfo, ...]
     parallel: bool  # whether any kernel has more than one chunk
     workspace: int | None  # bytes, None when it depends on run-time dimensions
+    functions: int = 0  # distinct C functions behind the kernels, those that only kernels call included

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import importlib.util
 import os
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .artifact import STAGES
-from .errors import AdjointError, CompileError
+from .errors import AdjointError
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -31,7 +30,12 @@ class UserCodeError(AdjointError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 1 for an error, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.run is _bench:
+        options.rest = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(options.run(options))
     except AdjointError as error:
@@ -64,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     dump = command("dump", _dump, "print a stage of the compilation")
     dump.add_argument("function", metavar="FILE:NAME", help=what)
     dump.add_argument("--stage", choices=STAGES, default="graph", help="default: graph")
-    command("doctor", _doctor, "say which compiler, target and cache are used, and try them")
+    command("doctor", _doctor, "say which compiler, target and cache are used, try them, and measure the machine")
+    report = command("report", _report, "compile a function and say what was made, and how long each phase took")
+    report.add_argument("function", metavar="FILE:NAME", help=what)
+    # The benchmarks lie beside the package in a checkout, and say themselves what they take.
+    bench = commands.add_parser("bench", help="time it, from a checkout, beside other tools", add_help=False)
+    bench.set_defaults(run=_bench)
     cache = command("cache", _cache, "show what the cache holds")
     cache.add_argument("--clear", action="store_true", help="delete it all; loaded functions go on working")
     return parser
@@ -162,69 +171,32 @@ def _dump(options: argparse.Namespace) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    print(find_function(options.function).report)
+    return 0
+
+
 def _doctor(_: argparse.Namespace) -> int:
-    import importlib.metadata
+    from .doctor import examine
 
-    from .runtime.cache import Cache
-    from .runtime.native import available_cpus
-    from .runtime.target import native_target, portable_target
-    from .runtime.toolchain import find_toolchain
-
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "cffi", "jinja2")]
-    _row("adjoint", f"{VERSION}, Python {platform.python_version()}, {', '.join(versions)}")
-    t = native_target()
-    _row("machine", f"{platform.machine()} {platform.system()}, {available_cpus()} CPUs for this process")
-    _row("target", f"native is {t.name}: {t.vector_bytes} byte vectors, {t.registers} registers, "
-                   f"{'FMA' if t.fma else 'no FMA'}, L1 {t.l1 // 1024} KiB, L2 {t.l2 // 1024} KiB a core")
-    _row("", f"exports default to {portable_target().name}")
-    status = 0
-    try:
-        cache = Cache()
-        table = cache.sizes()
-        total = sum(size for _, size in table.values())
-        _row("cache", f"{cache.root}, {sum(n for n, _ in table.values())} files, {_bytes(total)}")
-    except CompileError as error:
-        _row("cache", f"not usable: {error}")
-        return 1
-    try:
-        found = find_toolchain(cache)
-        _row("compiler", f"{' '.join(found.command)} (from {found.origin}): {found.version}")
-        _row("check", _try())
-    except AdjointError as error:
-        _row("compiler", f"not usable: {error}")
-        status = 1
-    return status
+    return examine()
 
 
-def _try() -> str:
-    """Compiles a small function from an empty cache and runs it."""
-    import tempfile
-    import time
+def _bench(options: argparse.Namespace) -> int:
+    import subprocess
 
-    import numpy as np
-
-    from . import input as placeholder
-    from .api import compile as build
-
-    before = os.environ.get("ADJOINT_CACHE_DIR")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["ADJOINT_CACHE_DIR"] = folder
-        try:
-            start = time.perf_counter()
-            x = placeholder("x", (4,))
-            result = build(x, x * 2 + 1, name="check")(np.arange(4, dtype=np.float32))
-            seconds = time.perf_counter() - start
-        finally:
-            if before is None:
-                del os.environ["ADJOINT_CACHE_DIR"]
-            else:
-                os.environ["ADJOINT_CACHE_DIR"] = before
-    if result.tolist() != [1, 3, 5, 7]:
-        raise CompileError(f"a compiled function gave {result.tolist()} in place of [1, 3, 5, 7]")
-    return f"compiled and ran a function in {seconds:.2f} s"
+    root = Path(__file__).resolve().parent.parent
+    script = root / "benchmarks" / "bench.py"
+    if not script.is_file() or not (root / "pyproject.toml").is_file():
+        raise UsageError(
+            "bench: the benchmarks are not part of an installed package; get the source, install it with "
+            "`pip install -e '.[bench]'`, and run `adjoint bench` there"
+        )
+    return subprocess.run([sys.executable, str(script), *options.rest]).returncode
 
 
 def _cache(options: argparse.Namespace) -> int:
+    from .doctor import bytes_text
     from .runtime.cache import Cache
 
     cache = Cache()
@@ -232,25 +204,12 @@ def _cache(options: argparse.Namespace) -> int:
     if options.clear:
         cache.clear()
         count, size = sum(n for n, _ in before.values()), sum(s for _, s in before.values())
-        print(f"{cache.root}: deleted {count} files, {_bytes(size)}")
+        print(f"{cache.root}: deleted {count} files, {bytes_text(size)}")
         return 0
     print(cache.root)
     for kind, (count, size) in before.items():
-        print(f"  {kind:<8}{count:>8} files {_bytes(size):>12}")
+        print(f"  {kind:<8}{count:>8} files {bytes_text(size):>12}")
     return 0
-
-
-def _row(label: str, text: str) -> None:
-    print(f"{label:<10}{text}")
-
-
-def _bytes(count: int) -> str:
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 if __name__ == "__main__":

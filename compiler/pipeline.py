@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ from .graph.control import toposort_deep
 from .graph.node import Node, toposort
 from .graph.program import Program
 from .graph.verify import verify_program
-from .lower.lowering import Module, Options, lower
+from .lower.lowering import Module, lower
+from .lower.options import Options
 from .lower.verify import verify_module
 from .rewrite.rules import rewrite
+from .timing import timed
 from .version import VERSION
 
 
@@ -44,17 +45,17 @@ def compile_program(
 def _passes(program: Program, target: Target, options: Options, split: bool) -> Compilation:
     verify = os.environ.get("ADJOINT_VERIFY") == "1"
     seconds: dict[str, float] = {}
-    with _timed(seconds, "verify"):
+    with timed(seconds, "verify"):
         verify_program(program)  # graph → the same graph, or an error that names the node
-    with _timed(seconds, "rewrite"):
+    with timed(seconds, "rewrite"):
         optimized, firings = rewrite(program, disabled=options.disabled, fused=target.fma)  # graph → smaller graph
     if verify:
         verify_program(optimized)
-    with _timed(seconds, "lower"):
+    with timed(seconds, "lower"):
         module = lower(optimized, target, options)  # graph → kernels with buffers
     if verify:
         verify_module(module)
-    with _timed(seconds, "emit"):
+    with timed(seconds, "emit"):
         artifact = emit(module, VERSION, site_numbers(program, optimized), split=split)  # kernels → C
     return Compilation(program, optimized, module, artifact, firings, seconds)
 
@@ -71,13 +72,6 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[phase] = time.perf_counter() - start
 
 
 def site_numbers(*programs: Program) -> dict[Node, int]:

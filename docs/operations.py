@@ -17,7 +17,8 @@ from adjoint.errors import AdjointError
 from adjoint.graph.node import Node, toposort
 from adjoint.graph.program import Program
 from adjoint.lower.ir import Loop, walk
-from adjoint.lower.lowering import Options, lower
+from adjoint.lower.lowering import lower
+from adjoint.lower.options import Options
 from adjoint.rewrite.rules import RULES, rewrite
 from adjoint.runtime.target import TARGETS
 

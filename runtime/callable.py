@@ -35,8 +35,11 @@ class Preparer(Protocol):
 
 
 class Report(Protocol):
-    """What the compiler's front knows about a function: sites, dumps, export, and how to pickle it."""
+    """What the compiler's front knows about a function: sites, dumps, export, how to pickle it, and what making it
+    took (seconds by phase)."""
 
+    @property
+    def seconds(self) -> Mapping[str, float]: ...
     @property
     def sites(self) -> Mapping[int, str]: ...
     @property
@@ -246,7 +249,7 @@ class BoundFunction:
     Not re-entrant: a call during a call raises ExecutionError. `outputs` are the buffers in flat order.
     """
 
-    __slots__ = ("_busy", "_guard", "_held", "_pack", "_run", "function", "outputs")
+    __slots__ = ("_acquire", "_guard", "_held", "_only", "_pack", "_release", "_run", "function", "outputs")
 
     def __init__(
         self, function: CompiledFunction, inputs: list[Array], shapes: list[tuple[int, ...]], extents: list[int]
@@ -263,21 +266,23 @@ class BoundFunction:
             else lambda: executor.run(inputs, outputs, extents)
         )
         self._pack, self._guard = function._pack, function._guard
-        self._busy = threading.Lock()
+        busy = threading.Lock()
+        self._acquire, self._release = busy.acquire, busy.release
+        self._only = self.outputs[0] if isinstance(function.signature.structure, int) else None
 
     def __call__(self) -> Any:
-        if not self._busy.acquire(False):
+        # Small functions take less time than a call of Python's, so there is none here that can be spared.
+        if not self._acquire(False):
             raise ExecutionError(f"{self.function.name}: called while it runs; bind one for each thread")
-        guard = self._guard
         try:
-            if guard is None:
+            if self._guard is None:
                 self._run()
             else:
-                held = guard.enter()
+                held = self._guard.enter()
                 try:
                     self._run()
                 finally:
-                    guard.leave(held)
+                    self._guard.leave(held)
         finally:
-            self._busy.release()
-        return self._pack(self.outputs)
+            self._release()
+        return self._pack(self.outputs) if self._only is None else self._only

@@ -20,13 +20,12 @@ _services: Services | None = None
 
 def build_services() -> Library:
     """Compiles the services, or finds them in the cache. Loads nothing, so that it may run beside other builds."""
-    units = tuple(
-        Unit(name, Path(__file__).with_name(f"{name}.c").read_text(encoding="utf-8").replace("@ABI@", ABI_HEADER))
-        for name in ("pool", "tape")
-    )
+    # One unit, so that one compiler makes it while others work on the function.
+    texts = [Path(__file__).with_name(f"{name}.c").read_text(encoding="utf-8") for name in ("pool", "tape")]
+    unit = Unit("services", "\n".join(texts).replace("@ABI@", ABI_HEADER))
     # No ISA flags: the services are the same for every target of this machine.
     plain = Target("host", "", 16, 16, False, 0, 0, 1, ())
-    return build_library(units, plain, extra=("-pthread",))
+    return build_library((unit,), plain, extra=("-pthread",))
 
 
 class Services:

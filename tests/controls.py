@@ -60,6 +60,16 @@ def loops_in_loops(x, w):
     return ad.while_loop(lambda s: s[0] < 4, outer, (0, x))[1]
 
 
+def linear(x, es):
+    """Loops of unknown length within a scan, whose adjoints need nothing of theirs but the length."""
+
+    def body(c, e):
+        c = ad.while_loop(lambda t: ad.sum(t) < 3 * e, lambda t: t * 1.5 + 0.1, c)
+        return c, c * c
+
+    return ad.scan(body, ad.abs(x) + 0.1, es)[1]
+
+
 CASES = {
     "scan": (rnn, XS, H, W, U, B),
     "scan backwards": (lambda *a: rnn(*a, reverse=True), XS, H, W, U, B),
@@ -90,5 +100,6 @@ CASES = {
     "cond the other way": (branches, RNG.uniform(1, 2, 3), RNG.random(3)),
     "fori_loop": (lambda x, w: ad.fori_loop(3, lambda i, c: c * w + ad.astype(i, "float64"), x), H, RNG.random(2)),
     "nested": (nested, RNG.uniform(0.5, 2, 4), np.float64(1.6)),
+    "linear loops": (linear, RNG.uniform(0.1, 0.5, 2), np.array([0.5, 1, 2])),
     "loops in loops": (loops_in_loops, RNG.uniform(0.5, 1, 2), np.float64(1.3)),
 }  # fmt: skip

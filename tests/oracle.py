@@ -16,7 +16,7 @@ from adjoint.api import _build
 from adjoint.graph import interp
 from adjoint.graph.node import Node, toposort
 from adjoint.graph.program import Program
-from adjoint.lower.lowering import Options
+from adjoint.lower.options import Options
 from adjoint.runtime.callable import CompiledFunction
 
 Array = np.ndarray[Any, Any]

@@ -19,8 +19,8 @@ ALLOWED = {
     "codegen": {"graph", "lower", "templates"},
     "runtime": set(),
 }
-FRONT = {"api", "debugging", "pipeline", "cli", "__init__", "__main__"}
-SHARED = {"errors", "artifact", "version"}
+FRONT = {"api", "debugging", "pipeline", "cli", "doctor", "__init__", "__main__"}
+SHARED = {"errors", "artifact", "timing", "version"}
 
 
 def _files() -> list[tuple[str, Path]]:

@@ -15,7 +15,7 @@ import pytest
 import adjoint as ad
 from adjoint.graph.node import toposort
 from adjoint.graph.table import OPS
-from adjoint.lower.lowering import Options
+from adjoint.lower.options import Options
 from adjoint.rewrite.rules import RULES
 
 INF, NAN = np.inf, np.nan

@@ -121,17 +121,13 @@ def target(
     return Contender(label, step, lambda: {"loss": loss[0], **own})
 
 
-def jax_contender(
-    loss: Callable[..., Any],
-    inputs: Sequence[np.ndarray],
-    parameters: Mapping[str, np.ndarray],
-    rate: float = RATE,
-    wanted: Mapping[str, int] | None = None,
-) -> Contender:
+def jax_step(
+    loss: Callable[..., Any], names: Sequence[str], rate: float = RATE, wanted: Mapping[str, int] | None = None
+) -> Any:
     """jax.jit of value_and_grad of `loss(parameters, *inputs)` and the update, parameters donated."""
     import jax
 
-    names, wanted = list(parameters), dict(wanted or {})
+    wanted = dict(wanted or {})
     positions = (0, *(1 + at for at in wanted.values()))
 
     def update(current: dict[str, Any], *data: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -139,7 +135,20 @@ def jax_contender(
         after = {key: current[key] - rate * gradient[key] for key in names}
         return value, after, dict(zip(wanted, others, strict=True))
 
-    jitted = jax.jit(update, donate_argnums=(0,))
+    return jax.jit(update, donate_argnums=(0,))
+
+
+def jax_contender(
+    loss: Callable[..., Any],
+    inputs: Sequence[np.ndarray],
+    parameters: Mapping[str, np.ndarray],
+    rate: float = RATE,
+    wanted: Mapping[str, int] | None = None,
+) -> Contender:
+    """The step of `jax_step` on arrays that are on the device."""
+    import jax
+
+    jitted = jax_step(loss, list(parameters), rate, wanted)
     data = [jax.device_put(array) for array in inputs]
     held: dict[str, Any] = {"now": {key: jax.device_put(np.array(value)) for key, value in parameters.items()}}
 

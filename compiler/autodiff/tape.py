@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ..graph import build as b
@@ -74,10 +74,31 @@ class Tape:
             i for node in order if node not in self.forward for i in node.inputs if i in self.forward
         )
         needed.update(dict.fromkeys(r for r in roots if r in self.forward))
+        self.recorded, used, made = self._chosen(needed, whole, frozenset())
+        # One stack holds what a carry is before and after an iteration, so the second costs nothing beside the first.
+        carried = zip(self.loop.body.outputs[: self.loop.n_carry], self.loop.body.params, strict=False)
+        beside = {x for x, param in carried if self.loop.is_scan and param in self.recorded and x in made}
+        if beside:
+            self.recorded, used, _ = self._chosen(needed, whole, beside)
+        _, sequences, over = self.loop.split(tuple(zip(self.loop.body.params, self.loop.inputs, strict=True)))
+        self.sequences = {p: x for p, x in sequences if p in used}
+        self.closed = {p: x for p, x in over if p in used}
+        # The adjoint runs as often as the loop did: something has to tell.
+        if not self.recorded and not self.loop.is_scan:
+            self.recorded.append(self._witness())
+        elif not self.recorded and not self.sequences and not isinstance(self.loop.length, int):
+            self.sequences = dict(sequences[:1])
+        self.read = [self.params.like(r) for r in self.recorded]
+
+    def _chosen(
+        self, needed: Iterable[Node], whole: Sequence[Node], beside: Set[Node]
+    ) -> tuple[list[Node], set[Node], set[Node]]:
+        """What is recorded (`whole`, `beside` where it is reached, and what is expensive), which parameters are read
+        again, and what is made anew."""
         carries, xs, closed = (set(group) for group in self.loop.split(self.loop.body.params))
-        self.recorded = [x for x in whole if x not in xs]
-        stack, seen = list(reversed(needed)), set(self.recorded)
-        used = set()
+        recorded = [x for x in whole if x not in xs]
+        stack, seen = list(reversed([*needed])), set(recorded)
+        used, made = set(), set()
         while stack:
             node = stack.pop()
             if node in seen or node not in self.forward:
@@ -85,17 +106,12 @@ class Tape:
             seen.add(node)
             if node in xs or node in closed:
                 used.add(node)
-            elif node in carries or not (_cheap(node) or self._unbounded(node)):
-                self.recorded.append(node)
+            elif node in carries or node in beside or not (_cheap(node) or self._unbounded(node)):
+                recorded.append(node)
             else:
+                made.add(node)
                 stack.extend(reversed(node.inputs))
-        _, sequences, over = self.loop.split(tuple(zip(self.loop.body.params, self.loop.inputs, strict=True)))
-        self.sequences = {p: x for p, x in sequences if p in used}
-        self.closed = {p: x for p, x in over if p in used}
-        if not self.recorded and not self.loop.is_scan:
-            # The adjoint runs as often as the loop did: something has to tell.
-            self.recorded.append(self._witness())
-        self.read = [self.params.like(r) for r in self.recorded]
+        return recorded, used, made
 
     def _witness(self) -> Node:
         (test,) = self.loop.node["test"].outputs

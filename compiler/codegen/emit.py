@@ -48,6 +48,7 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
         ),
         parallel=any(k.chunks != 1 and not k.serial for k in module.kernels),
         workspace=None if dynamic else module.layout.total,  # type: ignore[arg-type]
+        functions=len(calls.functions),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..graph import index
-from ..graph.index import Index, IVar
+from ..graph.index import IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import Branch, Buf, Kernel, Run, ScanLoop, Step, WhileLoop, inner_steps
@@ -119,7 +119,7 @@ class EntryPrinter:
         pad = "  " * indent
         f = self.calls.of[kernel]
         self.called[f] = None
-        args = [self.pointer[b] for b in self.calls.buffers[kernel]]
+        args = [self.pointer_to(b) for b in self.calls.buffers[kernel]]
         args += [d.name for d in f.dims]
         chunks = self.printer.extent(kernel.chunks)
         number = self.number[kernel]
@@ -171,7 +171,7 @@ class EntryPrinter:
 
     def branch(self, branch: Branch, indent: int) -> None:
         pad = "  " * indent
-        self.out.append(f"{pad}if (*{self.pointer[branch.flag]}) {{")
+        self.out.append(f"{pad}if (*{self.pointer_to(branch.flag)}) {{")
         self.steps(branch.then, indent + 1)
         self.out.append(f"{pad}}} else {{")
         self.steps(branch.otherwise, indent + 1)
@@ -181,6 +181,8 @@ class EntryPrinter:
         pad = "  " * indent
         for initial, current, _, _ in loop.carries:
             self.copy(pad, current, initial)
+        for to, source in loop.before:
+            self.copy(pad, to, source)
         t = self.variable(loop.var)
         n = self.printer.extent(loop.length)
         if loop.reverse:
@@ -190,6 +192,8 @@ class EntryPrinter:
         self.iteration(loop, t, indent + 1)
         self.out.append(f"{pad}}}")
         self.leave(loop, pad)
+        for to, source in loop.after:
+            self.copy(pad, to, source)
 
     def loop(self, loop: WhileLoop, indent: int) -> None:
         pad = "  " * indent
@@ -206,7 +210,7 @@ class EntryPrinter:
         more = f"{t} < {loop.limit}" if loop.limit is not None else ""
         self.out.append(f"{pad}for (; {more}; {t}++) {{")
         self.steps(loop.test, indent + 1)
-        self.out.append(f"{pad}  if (!*{self.pointer[loop.flag]}) break;")
+        self.out.append(f"{pad}  if (!*{self.pointer_to(loop.flag)}) break;")
         if loop.record != 0:
             record = self.printer.extent(loop.record)
             self.out.append(f"{pad}  top = {start} + (uint64_t)({t} + 1) * (uint64_t){record};")
@@ -224,6 +228,17 @@ class EntryPrinter:
             self.pointer[buf] = self.on_tape(buf, at)
         if self.module.layout.grown.get(loop):
             self.reserve(pad)
+
+    def pointer_to(self, buf: Buf) -> str:
+        """Where a buffer is: views outside of loops stay at one record of what they are views of."""
+        found = self.pointer.get(buf)
+        if found is not None:
+            return found
+        assert buf.base is not None, buf
+        base = self.pointer_to(buf.base)
+        return base if buf.shift == 0 else (
+            f"({base} + {self.printer.index(index.scale(index.of(buf.shift), buf.base.strides[0]))})"
+        )
 
     def variable(self, var: IVar) -> str:
         t = self.printer.names.fresh("t")
@@ -247,8 +262,11 @@ class EntryPrinter:
         for view in loop.views:
             assert view.base is not None
             single = isinstance(loop, ScanLoop) and loop.length == 1
-            step = Index() if single else index.scale(index.of(loop.var), view.base.strides[0])
-            base = self.pointer[view.base]
+            record = index.of(view.shift)
+            if not single:
+                record = index.add(record, index.of(loop.var))
+            step = index.scale(record, view.base.strides[0])
+            base = self.pointer_to(view.base)
             if base.startswith("(("):  # on the tape
                 self.pointer[view] = f"({base} + {self.printer.index(step)})"
                 continue
@@ -275,4 +293,4 @@ class EntryPrinter:
 
     def copy(self, pad: str, to: Buf, source: Buf) -> None:
         nbytes = self.printer.extent(plan.nbytes(to))
-        self.out.append(f"{pad}memcpy({self.pointer[to]}, {self.pointer[source]}, (size_t)({nbytes}));")
+        self.out.append(f"{pad}memcpy({self.pointer_to(to)}, {self.pointer_to(source)}, (size_t)({nbytes}));")

@@ -22,10 +22,11 @@ from .literals import comment, returned
 from .prelude import LARGE, macro_of, prelude
 from .types import memory
 
-ONE_UNIT = 400  # lines of kernels up to which starting a second compiler costs more than it saves
+ONE_UNIT = 200  # lines of kernels up to which starting a second compiler costs more than it saves
 UNIT_LINES = 2500  # most lines per unit: compile time grows faster than linearly
 LONG = 1500  # lines of kernels from which on the time to compile outweighs what the second level gains
-STRAIGHT = 100  # mean lines of kernels without tiles from which on that holds for shorter programs too
+STRAIGHT = 100  # mean lines of kernels without tiles from which on that holds for shorter programs too, above
+SHORT = 400  # so many lines in all
 ENTRY_ARGUMENTS = 400  # arguments passed by the entry from which on it costs less in units of its own, unoptimised
 UNIT_ARGUMENTS = 5000  # about as many arguments are passed by a unit of the entry
 INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
@@ -174,7 +175,7 @@ def _split(functions: list[Function]) -> list[list[Function]]:
 def _effort(group: Sequence[Function], total: int) -> int:
     """The optimisation level of a unit in a program of `total` lines of kernels."""
     straight = not any(f.calls for f in group) and sum(f.lines for f in group) > STRAIGHT * len(group)
-    return 1 if total > LONG or (straight and total > ONE_UNIT) else 2
+    return 1 if total > LONG or (straight and total > SHORT) else 2
 
 
 def _called(members: list[Function]) -> set[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ShapeError
 from . import dtypes, sizes
 from .node import Node, Op, describe, make, operand_lines, register, toposort
-from .sizes import Extent
+from .sizes import Dim, Extent, Size
 
 
 class Body:
@@ -201,8 +201,18 @@ CALL = register(
 )
 
 
+def dims_in(node: Node) -> list[Dim]:
+    """The run-time dimensions in the type of a node, in how often it runs, or in its value."""
+    shapes: Sequence[Any] = node.shape if isinstance(node.dtype, tuple) else (node.shape,)
+    if node.op.name == "extent":
+        shapes = (node.attrs,)
+    elif node.op.name == "scan":
+        shapes = (*shapes, (node["length"],))
+    return [d for shape in shapes for extent in shape if isinstance(extent, Size) for d in sizes.dims_of(extent)]
+
+
 def in_order(roots: Iterable[Node]) -> list[Node]:
-    """Like `toposort`, with a loop that binds an extent ahead of all that has the extent in its type."""
+    """Like `toposort`, with a loop that binds an extent ahead of what has the extent in its type, or runs so often."""
     roots = list(roots)
     order = toposort(roots)
     binders = {n["trips"]: n for n in order if n.op is WHILE and n["trips"] is not None}
@@ -210,8 +220,7 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
         return order
     after: dict[Node, tuple[Node, ...]] = {}
     for node in order:
-        shapes: Sequence[Any] = node.shape if node.op.kind == "control" and node.op is not ITEM else (node.shape,)
-        bound = dict.fromkeys(binders[d] for s in shapes for e in s for d in sizes.dims_of(e) if d in binders)
+        bound = dict.fromkeys(binders[d] for d in dims_in(node) if d in binders)
         after[node] = (*(b for b in bound if b is not node), *node.inputs)
     return toposort(roots, operands=after.__getitem__)
 

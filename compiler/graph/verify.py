@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import AdjointError, GraphError, VerifyError
 from . import dtypes, sizes
-from .control import Body, bodies
+from .control import Body, bodies, dims_in
 from .node import OPS, Node, describe, find, operand_lines, toposort
 from .pretty import context
 from .program import Program
@@ -153,10 +153,10 @@ class _Verifier:
             bound.update(d for extent in node.shape for d in sizes.dims_of(extent))
         for node in order:
             if node.op.kind == "control":
-                bound.update(d for d in _dims(node) if d.min == 0)
+                bound.update(d for d in dims_in(node) if d.min == 0)
         names: dict[str, Dim] = {}
         for node in order:
-            for dim in _dims(node):
+            for dim in dims_in(node):
                 if dim not in bound:
                     raise GraphError(
                         f'{self.program.name}: dimension "{dim.name}" is not bound by the shape of any argument'
@@ -167,13 +167,6 @@ class _Verifier:
                         f'{self.program.name}: two dimensions are called "{dim.name}" and have different bounds: '
                         f"{_bounds(names[dim.name])} and {_bounds(dim)}" + operand_lines(("it",), (node,))
                     )
-
-
-def _dims(node: Node) -> list[Dim]:
-    shapes: Any = node.shape if isinstance(node.dtype, tuple) else (node.shape,)
-    if node.op.name == "extent":
-        shapes = (node.attrs,)
-    return [d for shape in shapes for extent in shape if isinstance(extent, Size) for d in sizes.dims_of(extent)]
 
 
 def _bounds(dim: Dim) -> str:

@@ -44,21 +44,32 @@ def hvp(y: Any, x: Any, v: Any) -> Any:
 
 
 def jacobian(y: Any, x: Any) -> Any:
-    """d y / d x, of shape (*y.shape, *x.shape); for a tree `x` one for each of its arrays.
+    """d y / d x, of shape (*y.shape, *x.shape); of trees of arrays one for each pair, structured as `y`, then `x`.
 
-    One sweep over all seeds: forward mode where x has fewer elements than y, else reverse mode.
+    One sweep over all seeds: forward mode where x has fewer elements than y, else reverse mode. Raises GradientError
+    for what is no floating array.
     """
-    leaves, structure = flatten(x)
-    y = _floating("jacobian", "what is differentiated", y)
-    inputs = [_floating("jacobian", "what is differentiated by", leaf) for leaf in leaves]
-    return unflatten(structure, [wrap(_jacobian(y.node, x.node), [y, x]) for x in inputs])
+    return _matrix("jacobian", y, x)
 
 
 def hessian(y: Any, x: Any) -> Any:
-    """The second derivative of the scalar `y` by the array `x`, of shape (*x.shape, *x.shape): forward over reverse."""
-    leaf = _floating("hessian", "what is differentiated by", x)
-    g = grad(_floating("hessian", "what is differentiated", y), x)
-    return wrap(_jacobian(g.node, leaf.node, forwards=True), [g, leaf])
+    """The second derivative of the scalar `y` by the array `x`, of shape (*x.shape, *x.shape): forward over reverse.
+
+    For a tree `x` one for each pair of its arrays, structured as `x` twice. Raises GradientError for what is no
+    floating array or no scalar.
+    """
+    y = _floating("hessian", "what is differentiated", y)
+    for leaf in flatten(x)[0]:
+        _floating("hessian", "what is differentiated by", leaf)
+    return _matrix("hessian", grad(y, x), x, forwards=True)
+
+
+def _matrix(name: str, ys: Any, xs: Any, forwards: bool | None = None) -> Any:
+    (rows, outer), (columns, inner) = flatten(ys), flatten(xs)
+    outputs = [_floating(name, "what is differentiated", y) for y in rows]
+    inputs = [_floating(name, "what is differentiated by", x) for x in columns]
+    blocks = [[wrap(_jacobian(y.node, x.node, forwards), [y, x]) for x in inputs] for y in outputs]
+    return unflatten(outer, [unflatten(inner, row) for row in blocks])
 
 
 def _jacobian(y: Node, x: Node, forwards: bool | None = None) -> Node:

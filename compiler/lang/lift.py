@@ -78,9 +78,9 @@ def set_grad_enabled(flag: bool) -> _Cut:
     return _Switch(bool(flag))
 
 
-def no_grad() -> _Cut:
-    """A context and decorator: results made inside are wrapped in `stop_gradient`."""
-    return _Cut(False)
+def no_grad(fn: Callable[..., Any] | None = None) -> Any:
+    """A context and decorator, with or without parentheses: results made inside are wrapped in `stop_gradient`."""
+    return _Cut(False) if fn is None else _Cut(False)(fn)
 
 
 def wrap(node: Node, operands: Sequence[Any] = ()) -> Array:

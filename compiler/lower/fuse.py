@@ -8,7 +8,7 @@ while a useful frame is left, no cycle arises and the kernel stays small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ..graph import sizes
@@ -54,7 +54,7 @@ class Classes:
 class Group:
     """Stages that become one kernel. `number` is the position in the order of execution."""
 
-    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "scatter" | "sequence" | "loop"
+    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "vector" | "scatter" | "sequence" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)
@@ -94,9 +94,14 @@ def settled(frame: Sequence[IVar], stages: Sequence[Stage], classes: Classes) ->
 class Fuser:
     """Builds the list of groups for the stages of one program."""
 
-    def __init__(self, stages: Sequence[Stage], tiled: set[Stage]) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], planned: Mapping[Stage, str], homes: Mapping[Node, Node] | None = None
+    ) -> None:
+        """`planned` tells the kind of stages with schedules of their own, `homes` the variables that nodes replace."""
         self.stages = stages
-        self.tiled = tiled
+        self.planned = planned
+        self.homes = homes or {}
+        self.readers: dict[Node, list[Stage]] = {v: [] for v in self.homes.values()}
         self.classes = Classes()
         self.maker: dict[Node, Stage] = {s.node: s for s in stages}
         self.binders: dict[Dim, Stage] = {
@@ -104,6 +109,7 @@ class Fuser:
         }
         self.group_of: dict[Stage, Group] = {}
         self.groups: list[Group] = []
+        self.parts_of: dict[Node, list[Stage]] = {}  # those that are placed
 
     def run(self) -> list[Group]:
         for stage in self.stages:
@@ -114,17 +120,18 @@ class Fuser:
         return [(self.maker[n], at) for n, at in stage.reads if n in self.maker and self.maker[n] is not stage]
 
     def place(self, stage: Stage) -> None:
-        kind = (
-            "tile"
-            if stage in self.tiled
-            else {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
-        )
+        for node, _ in stage.reads:
+            if node in self.readers:
+                self.readers[node].append(stage)
+        kind = {"scatter": "scatter", "sequence": "sequence", "control": "loop"}.get(stage.node.op.kind, "row")
+        kind = "loop" if stage.parts else self.planned.get(stage, kind)
         if stage.node.op.name == "check_index":
             kind = "check"
         needed = {self.group_of[p].root() for p, _ in self.producers(stage)}
         others = (*self._operands(stage), *self._binders(stage), *self._earlier(stage))
         needed |= {self.group_of[p].root() for p in others}
-        if kind == "row" and self._join(stage, needed):
+        beside = self._beside(stage)
+        if kind == "row" and (self._join(stage, needed, beside) or (beside and self._join(stage, needed | beside))):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
@@ -145,20 +152,31 @@ class Fuser:
 
     def _operands(self, stage: Stage) -> list[Stage]:
         """Whole-array operands of loops, which are not reads of elements."""
+        if stage.parts:
+            return [self.maker[n] for n in stage.parts]
         if stage.node.op.kind != "control":
             return []
         return [self.maker[n] for n in stage.node.inputs if n in self.maker]
 
-    def _join(self, stage: Stage, needed: set[Group]) -> bool:
-        """Adds the stage to its latest producer's group and merges the others into that; False when it joins none."""
+    def _beside(self, stage: Stage) -> set[Group]:
+        """The groups of the other parts of a concatenation."""
+        if stage.part is None:
+            return set()
+        found = {self.group_of[s].root() for s in self.parts_of.get(stage.part.whole, ())}
+        self.parts_of.setdefault(stage.part.whole, []).append(stage)
+        return found
+
+    def _join(self, stage: Stage, needed: set[Group], beside: Set[Group] = frozenset()) -> bool:
+        """Adds the stage to its latest producer's group and merges the others into that, as well as what is beside
+        it; False when it joins none."""
         if not needed:
             return False
         candidates = sorted(needed, key=lambda g: -g.number)
         home = candidates[0]
         if not self._extend(home, stage):
             return False
-        for other in candidates[1:]:
-            if home.number - other.number <= NEAR and not self._between(other, home):
+        for other in (*candidates[1:], *sorted(beside - needed, key=lambda g: -g.number)):
+            if other.number < home.number and home.number - other.number <= NEAR and not self._between(other, home):
                 self._merge(home, other)
         return True
 
@@ -171,7 +189,7 @@ class Fuser:
 
     def _extend(self, home: Group, stage: Stage) -> bool:
         """Adds a stage to a group, looking at that stage alone; False leaves everything as it was."""
-        if home.kind not in ("row", "tile") or home.ops + stage.ops + 1 > STATEMENTS:
+        if home.kind not in ("row", "tile") or home.ops + stage.ops + 1 > STATEMENTS or self._too_early(home, stage):
             return False
         find = self.classes.find
         inside = [(p, at) for p, at in self.producers(stage) if self.group_of[p].root() is home]
@@ -181,6 +199,10 @@ class Fuser:
         for producer, at in inside:
             for axis, i in zip(producer.axes, at, strict=True):
                 self._identify(stage, axis, i.as_var())
+        for other in self.parts_of.get(stage.part.whole, ()) if stage.part is not None else ():
+            if other is not stage and self.group_of[other].root() is home and other.node.shape == stage.node.shape:
+                for axis, own_axis in zip(other.axes, stage.axes, strict=True):
+                    self._identify(stage, axis, own_axis)
         for node, at in stage.reads:
             for k, i in enumerate(at):
                 known = home.outside.get((node, k))
@@ -195,7 +217,7 @@ class Fuser:
                     lost.add(find(axis))
             lost |= {find(v) for v in producer.reduce}
         frame = [c for c in dict.fromkeys(map(find, home.frame)) if c in own and c not in lost]
-        if not self._suits(home, stage, own, frame):
+        if not self._suits(home, stage, own, frame) or self._across(home, stage):
             self.classes.undo(mark)
             return False
         if not self._keeps_rows([*home.stages, stage], frame):
@@ -211,6 +233,32 @@ class Fuser:
         home.needs.discard(home)
         self._note_reads(home, stage)
         return True
+
+    def _too_early(self, home: Group, stage: Stage) -> bool:
+        """Whether a new value of a variable would be made before the old one is read, and so could not replace it."""
+        variable = self.homes.get(stage.node)
+        if variable is None:
+            return False
+        placed = (self.group_of[r].root() for r in self.readers[variable] if r is not stage)
+        return any(group.number > home.number for group in placed)
+
+    def _across(self, home: Group, stage: Stage) -> bool:
+        """Whether the stage walks through much memory along one axis, the group along another: lanes have but one."""
+        if home.kind != "row":
+            return False
+        find = self.classes.find
+        theirs: dict[IVar, int] = {}
+        for s in home.stages:
+            for v, n in s.walks().items():
+                theirs[find(v)] = theirs.get(find(v), 0) + n
+        mine: dict[IVar, int] = {}
+        for v, n in stage.walks().items():
+            mine[find(v)] = mine.get(find(v), 0) + n
+        if not mine or not theirs:
+            return False
+        a, b = max(theirs, key=lambda v: theirs[v]), max(mine, key=lambda v: mine[v])
+        much = SMALL < theirs[a] < 16 * mine[b] and SMALL < mine[b] < 16 * theirs[a]
+        return a is not b and much and theirs.get(b, 0) <= 0 and mine.get(a, 0) <= 0
 
     def _keeps_rows(self, members: Sequence[Stage], frame: Sequence[IVar]) -> bool:
         """Whether the order of every sum stays what its shape says: the rows of one in chunks are shared, and no axis

@@ -42,7 +42,9 @@ class Buf:
     storage: str
     strides: tuple[Extent, ...] = ()
     array: np.ndarray[Any, Any] | None = None  # contents of a constant
-    base: Buf | None = None  # the buffer that a view within a sequential loop steps through
+    base: Buf | None = None  # what a view is part of: a loop steps through it, or it starts at one record for good
+    shift: Extent = 0  # the record of the base at which a view starts
+    ahead: int = 0  # elements from what an iteration touches to what to ask memory for
 
     def __post_init__(self) -> None:
         if not self.strides:
@@ -202,8 +204,8 @@ class Kernel:
     checks: bool = False
     inner: bool = False  # called by kernels only
     serial: bool = False  # too little work to hand chunks to other cores
-    flops: Extent = 0
-    bytes: Extent = 0
+    flops: Extent = 0  # of a call, by the cost model
+    bytes: Extent = 0  # of all parameters together
 
 
 @dataclass(eq=False, slots=True)
@@ -223,6 +225,8 @@ class ScanLoop:
     steps: list[Step]
     views: list[Buf]
     carries: list[tuple[Buf, Buf, Buf, Buf]]  # (initial value, current, next, where the last value goes)
+    before: list[tuple[Buf, Buf]] = field(default_factory=list)  # (to, from) copies, of carries that stay in stacks
+    after: list[tuple[Buf, Buf]] = field(default_factory=list)
 
 
 @dataclass(eq=False, slots=True)
@@ -283,7 +287,9 @@ def outer_buffers(step: Step) -> list[Buf]:
         return [step.flag]
     own = [b for carry in step.carries for b in carry]
     own += [v.base for v in step.views if v.base is not None]
-    return own if isinstance(step, ScanLoop) else [step.flag, *own]
+    if isinstance(step, ScanLoop):
+        return [*own, *(b for copy in (*step.before, *step.after) for b in copy)]
+    return [step.flag, *own]
 
 
 def walk(body: Sequence[Stmt]) -> Iterator[Stmt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..graph import sizes
@@ -10,9 +11,11 @@ from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
+from .announce import bytes_of, distance
 from .ir import Branch, Buf, ScanLoop, WhileLoop, row_major
 from .memory import aligned
 from .separate import separate
+from .stacks import Stacks
 
 if TYPE_CHECKING:
     from .lowering import Scope
@@ -36,9 +39,10 @@ class Loops:
     def _scan(self, node: Node) -> None:
         body, n_carry, n_xs = node["body"], node["n_carry"], node["n_xs"]
         t = IVar("t", node["length"])
-        leaves, carries = self._enter(node, body, n_carry)
+        stacks = Stacks(self.scope, node, self._items(node))
+        leaves, carries = self._enter(node, body, n_carry, stacks.current)
         separated = separate(Program("body", (), body.outputs)).outputs
-        views: list[Buf] = []
+        views: list[Buf] = [*stacks.current.values(), *stacks.following.values()]
         for k, (param, operand) in enumerate(zip(body.params, node.inputs, strict=True)):
             if n_carry <= k < n_carry + n_xs:
                 leaves[param] = self._view(param, self.scope.in_memory(operand))
@@ -46,25 +50,39 @@ class Loops:
             elif k >= n_carry:
                 leaves[param] = self.scope.buffer(operand)
         results = self._items(node)
-        homes = {out: following for out, (_, _, following, _) in zip(separated, carries, strict=False)}
+        moved = iter(carries)
+        homes = {
+            out: stacks.following[k] if k in stacks.following else next(moved)[2]
+            for k, out in enumerate(separated[:n_carry])
+        }
         for number, out in enumerate(separated[n_carry:], n_carry):
+            if number in stacks.held:
+                continue
             if number in results:
                 base = self.scope.buffer(results[number])
             else:
                 base = Buf(self.scope.shared.unique("unused"), out.dtype, (node["length"], *out.shape), "arena")
             homes[out] = self._view(out, base)
             views.append(homes[out])
-        steps = self.scope.within(leaves, homes, separated)
-        self.scope.steps.append(ScanLoop(t, node["length"], node["reverse"], steps, views, carries))
+        if bytes_of(views) > self.scope.shared.target.l2:
+            for view in views:
+                view.ahead = distance(view, node["reverse"])
+        steps = self.scope.within(leaves, homes, [out for out in separated if out in homes])
+        loop = ScanLoop(t, node["length"], node["reverse"], steps, views, carries, stacks.before, stacks.after)
+        self.scope.steps.append(loop)
 
     def _enter(
-        self, node: Node, body: Body, n_carry: int
+        self, node: Node, body: Body, n_carry: int, stacked: Mapping[int, Buf]
     ) -> tuple[dict[Node, Buf], list[tuple[Buf, Buf, Buf, Buf]]]:
-        """Buffers for the carries of a loop: where they start, are, go next and stay."""
+        """Buffers for the carries of a loop: where they start, are, go next and stay. Those that are in stacks stay
+        there."""
         leaves: dict[Node, Buf] = {}
         carries = []
         results = self._items(node)
         for k, (param, operand) in enumerate(zip(body.params[:n_carry], node.inputs, strict=False)):
+            if k in stacked:
+                leaves[param] = stacked[k]
+                continue
             current, following = (
                 Buf(self.scope.shared.unique("carry"), param.dtype, param.shape, "arena") for _ in range(2)
             )
@@ -78,7 +96,7 @@ class Loops:
 
     def _while(self, node: Node) -> None:
         body, n_carry, limit = node["body"], node["n_carry"], node["limit"]
-        leaves, carries = self._enter(node, body, n_carry)
+        leaves, carries = self._enter(node, body, n_carry, {})
         for param, operand in zip(body.params[n_carry:], node.inputs[n_carry:], strict=True):
             leaves[param] = self.scope.buffer(operand)
         (test,) = separate(Program("test", (), node["test"].outputs)).outputs

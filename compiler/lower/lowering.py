@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.control import in_order
 from ..graph.dtypes import DType
 from ..graph.index import IVar
-from ..graph.node import Node, toposort
+from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent, Shape
+from .announce import announce
+from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -30,16 +33,19 @@ from .ir import (
     walk,
 )  # fmt: skip
 from .loops import Loops
-from .memory import Layout, growing, plan_memory
+from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
+from .options import Options
 from .params import collect_params
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .separate import separate
 from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
+from .tall import split_sums
 from .tiles import TileScheduler
 from .tiling import Plan, plan
+from .vectors import VectorPlan, plan_vector, vector_kernel
 
 LINE = 64  # bytes of a cache line
 
@@ -63,15 +69,6 @@ class Module:
     names: frozenset[str]  # of buffers and dimensions: a function's own variables have others
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Choices that change kernels: `recompute` ("cheap" or "all", see `choose_kept`) never changes results,
-    `disabled` names rewrite rules to leave out."""
-
-    recompute: str = "cheap"
-    disabled: tuple[str, ...] = ()
-
-
 @dataclass(eq=False, slots=True)
 class _Shared:
     """What the lowering of a function and of its loop bodies have in common."""
@@ -81,6 +78,12 @@ class _Shared:
     tiles: dict[tuple[object, ...], Kernel] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
+    copies: int = 0
+
+    def number(self) -> int:
+        """A number for a copy that belongs to no output or update; theirs are positive."""
+        self.copies += 1
+        return -self.copies
 
     def unique(self, name: str) -> str:
         """A C identifier that nothing else in the module has."""
@@ -112,7 +115,7 @@ def _lower(program: Program, target: Target, options: Options, deferred: bool) -
     shared.names.update({d.name: 1 for n in arguments for e in n.shape for d in sizes.dims_of(e)})
     inputs = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.inputs}
     variables = {n: Buf(shared.unique(n["token"].name), n.dtype, n.shape, "arg") for n in program.variables}
-    separated = separate(program)
+    separated = separate(split_sums(program, target))
     outputs = {
         n: Buf(shared.unique(f"out{k}" if len(program.outputs) > 1 else "out"), n.dtype, n.shape, "arg")
         for k, n in enumerate(separated.outputs)
@@ -167,12 +170,13 @@ class Scope:
     def run(self, roots: Sequence[Node]) -> list[Step]:
         target = self.shared.target
         # What checks depend on comes first, so that a failing call has not touched state.
-        order = toposort(roots)
+        order = in_order(roots)
         checks = [n for n in order if n.op.name == "check_index"]
         if checks:
-            order = toposort([*checks, *roots])
+            order = in_order([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, Plan] = {}
+        self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
         for node in order:
@@ -186,13 +190,22 @@ class Scope:
         for node in order:
             if node not in kept or 0 in node.shape:
                 continue
+            if assembled(node):
+                stages += assembly(node, kept.__contains__, once, self.shared.number)
+                continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
                 found = plan(stage, target)
+                along = plan_vector(stage) if found is None else None
                 if found is not None:
                     self.plans[stage] = found
+                elif along is not None:
+                    self.vectors[stage] = along
             stages.append(stage)
-        self.fuser = Fuser(stages, set(self.plans))
+        # New values of variables come last, so that they can replace old ones that nothing reads any more.
+        stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
+        kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
+        self.fuser = Fuser(stages, kinds, self._homes())
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -203,6 +216,10 @@ class Scope:
         for source, home in self.copies:
             self._copy(source, home)
         return self.steps
+
+    def _homes(self) -> dict[Node, Node]:
+        nodes = {home: node for node, home in self.leaves.items()}
+        return {node: nodes[home] for node, home in self.updates.items()}
 
     def within(self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]) -> list[Step]:
         """The steps of an inner graph."""
@@ -230,6 +247,7 @@ class Scope:
     def _schedule(self, group: Group) -> None:
         self.group = group
         first = group.stages[0]
+        name = self._name(_kernel_name(group))
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
@@ -241,9 +259,9 @@ class Scope:
             if packing is not None:
                 self._add(packing)
             self._add(scheduler.build(self._name(_kernel_name(group))))
-            return
-        name = self._name(_kernel_name(group))
-        if group.kind == "scatter":
+        elif group.kind == "vector":
+            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
+        elif group.kind == "scatter":
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self._add(SequenceScheduler(first, self, self.shared.target, name).build())
@@ -257,6 +275,9 @@ class Scope:
 
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
+        for buf in kernel.params:
+            kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
+        announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
 
@@ -286,7 +307,7 @@ class Scope:
 
     def external(self, stage: Stage) -> bool:
         """Whether anything outside the stage's group reads it, or any index is looked up in it."""
-        if stage.node in self.roots or stage.node.op.name == "check_index":
+        if stage.node in self.roots or stage.part is not None or stage.node.op.name == "check_index":
             return True  # a check is made though nothing may read what it gives
         mine = self.fuser.group_of[stage].root()
         return any(
@@ -298,7 +319,7 @@ class Scope:
         return Buf(self.shared.unique(name), dtype, shape, "arena")
 
     def result(self, stage: Stage) -> Buf:
-        return self.buffer(stage.node)
+        return self.buffer(stage.node if stage.part is None else stage.part.whole)
 
     def _place(self, node: Node) -> Buf:
         if node in self.outputs:
@@ -348,7 +369,7 @@ class Scope:
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""
-        if self.deferred:
+        if self.deferred or self.fuser.maker[node].parts:
             return False
         variable = next(n for n, b in self.leaves.items() if b is home)
         maker = self.fuser.maker[node]
@@ -396,17 +417,6 @@ class Scope:
         self._insert(combine, stage)
         return buf
 
-    def parts(self, group: Group, count: int) -> Buf:
-        """Memory for the parts of a contraction's sum; what followed it in its kernel moves to one that adds them."""
-        first, *rest = group.stages
-        if rest:
-            after = Group("row", rest, -1, ops=sum(s.ops + 1 for s in rest))
-            after.frame = self.fuser.frame(rest)
-            self.fuser.group_of.update(dict.fromkeys(rest, after))
-            self.groups.insert(self.position + 1, after)
-            group.stages = [first]
-        return self.partial(first, count)
-
     def _insert(self, combine: Stage, stage: Stage) -> None:
         fuser = self.fuser
         fuser.maker[stage.node] = combine
@@ -432,7 +442,7 @@ def _value_name(node: Node) -> str:
 
 def _kernel_name(group: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
-    names = [_value_name(s.node).rstrip("_") for s in group.stages]
+    names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
     if group.kind == "tile":
         names[0] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))

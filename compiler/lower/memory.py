@@ -129,6 +129,10 @@ def touched(steps: Sequence[Step]) -> set[Buf]:
         if isinstance(step, Run):
             found.update(step.kernel.params)
         pending.extend(s for inner in inner_steps(step) for s in inner)
+    for buf in list(found):
+        while buf.base is not None:
+            buf = buf.base
+            found.add(buf)
     return found
 
 

@@ -17,7 +17,7 @@ from ..graph.sizes import Extent
 from .fuse import Classes, Group, settled
 from .ir import Guarded, IndexValue, Load, expressions
 from .schedule import Placement
-from .stages import Stage
+from .stages import Part, Stage
 
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
@@ -68,7 +68,10 @@ class Arrangement:
             if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
                    for e in expressions([s.value])):
                 return False
-        return all(self.place.contiguous(s.node) for s in self.group.stages)
+        return all(
+            self.place.contiguous(s.node if s.part is None else s.part.whole) and _in_one_piece(s.part)
+            for s in self.group.stages
+        )
 
     def _choose_vec(self) -> IVar | None:
         """The class along which most memory is contiguous."""
@@ -226,10 +229,8 @@ class Arrangement:
         return max(k for k, v in enumerate(s.axes) if v.extent != 1)
 
     def _out_index(self, s: Stage) -> tuple[Index, ...]:
-        if self.flat:
-            values = self._values_of(s)
-            return tuple(values[v] for v in s.axes)
-        return tuple(self._axis_index(v) for v in s.axes)
+        values = self._values_of(s) if self.flat else {v: self._axis_index(v) for v in s.axes}
+        return s.stored_at([values[v] for v in s.axes])
 
     def _axis_index(self, v: IVar) -> Index:
         if v.extent == 1:
@@ -264,3 +265,7 @@ class Arrangement:
             for c in map(self.classes.find, s.axes)
             if c in inner
         )
+
+
+def _in_one_piece(part: Part | None) -> bool:
+    return part is None or all(n == 1 for n in part.whole.shape[: part.axis])

@@ -24,7 +24,7 @@ def combine_residuals(order: Sequence[Node], kept: set[Node]) -> set[Node]:
         if any(family.get(user) is not root for user in users.get(node, ())):
             leaving.setdefault(root, []).append(node)
     added: set[Node] = set()
-    for root, nodes in leaving.items():
+    for nodes in leaving.values():
         fresh = [n for n in nodes if n not in kept]
         stored = [n for n in nodes if n in kept]
         sources = {s for n in fresh for s in _sources(n, kept, family)}

@@ -65,7 +65,8 @@ class RowScheduler(Arrangement):
             math.prod(max(1, sizes.hint(v.extent)) for v in s.loop_axes) for s in self.group.stages
         )
         self.rows_per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
-        self.kernel.serial = sum(s.work() for s in self.group.stages) < SERIAL
+        self.kernel.flops = work = sum(s.work() for s in self.group.stages)
+        self.kernel.serial = work < SERIAL
         if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks: Extent = 1

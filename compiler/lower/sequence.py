@@ -65,7 +65,8 @@ class SequenceScheduler:
     def _finish(self, body: list[Stmt]) -> Kernel:
         kernel = self.kernel
         kernel.chunks = chunk_count(self.row.extent, self.per_chunk)
-        kernel.serial = self.stage.work() < SERIAL
+        kernel.flops = work = self.stage.work()
+        kernel.serial = work < SERIAL
         kernel.body = in_chunks_of(self.per_chunk, self.row, body, IVar("chunk", kernel.chunks))
         return kernel
 

@@ -23,6 +23,16 @@ CHEAP = 4  # flops up to which a value of several users is computed again rather
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
+FEW = 8  # rows up to which their sum is taken column by column
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a value lies within a concatenation: from `start` on along `axis`."""
+
+    whole: Node
+    axis: int
+    start: Extent
 
 
 @dataclass(eq=False, slots=True)
@@ -31,7 +41,8 @@ class Stage:
 
     `reads` are the kept or leaf nodes that the value is made of, with the index of each read; `lookups` are those of
     them that serve as indices, and so have to be in memory. `target` (scatter) is the index written, where it is not
-    simply `axes`. `after` are nodes that are not read but have to be there first.
+    simply `axes`. `after` are nodes that are not read but have to be there first. A `part` of a concatenation has its
+    place there; the concatenation itself has `parts` and nothing to compute.
     """
 
     node: Node
@@ -48,10 +59,32 @@ class Stage:
     combines: bool = False  # adds up the chunks of another stage
     lookups: frozenset[Node] = frozenset()
     after: frozenset[Node] = frozenset()
+    part: Part | None = None
+    parts: tuple[Node, ...] = ()
+
+    def stored_at(self, at: Sequence[Index]) -> tuple[Index, ...]:
+        """Where element `at` of the value lies in the array that holds it."""
+        if self.part is None or self.part.start == 0:
+            return tuple(at)
+        start = index.of(self.part.start)
+        return tuple(index.add(i, start) if k == self.part.axis else i for k, i in enumerate(at))
 
     @property
     def loop_axes(self) -> tuple[IVar, ...]:
         return (*self.axes, *self.reduce)
+
+    def walks(self) -> dict[IVar, int]:
+        """How many elements lie one after the other along each axis, less those that lie apart; the result counts."""
+        found = dict.fromkeys((v for v in self.loop_axes if v.extent != 1), 0)
+        own = [] if self.target is not None else [(self.node, tuple(index.of(v) for v in self.axes))]
+        for node, at in dict.fromkeys([*self.reads, *own]):
+            offset = index.linear(at, node.shape)
+            elements = sizes.hint(sizes.product(node.shape))
+            for v in found:
+                stride = offset.affine_in(v)
+                if stride != 0:
+                    found[v] += elements if stride == 1 else -elements
+        return found
 
     def work(self) -> int:
         total = max(1, self.cost)
@@ -80,7 +113,7 @@ def in_chunks(stage: Stage) -> bool:
         return False
     rows = sizes.product(v.extent for v in stage.reduce)
     per_row = sizes.hint(sizes.product(v.extent for v in stage.axes))
-    return not isinstance(rows, int) or rows > rows_in_chunk(rows, per_row)
+    return not isinstance(rows, int) or rows > max(FEW, rows_in_chunk(rows, per_row))
 
 
 class Expander:
@@ -226,7 +259,9 @@ def choose_kept(
             kept.add(node)
         if op.kind == "contraction":
             for k, operand in enumerate(node.inputs):
-                if cost[operand] > 0 and k not in inlined_operands(node):
+                # A concatenation costs less in memory than as a choice for every element.
+                joined = through_views(operand).op.name == "concat"
+                if joined or (cost[operand] > 0 and k not in inlined_operands(node)):
                     keep_source(operand)
         elif op.kind == "control":
             for operand in node.inputs:
@@ -337,6 +372,11 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         node, axes, reduce, combine, value, reads, expander.ops, expander.cost, target, position, factors,
         lookups=frozenset(expander.lookups), after=frozenset(expander.after),
     )
+
+
+def assembly_stage(node: Node, parts: Sequence[Node]) -> Stage:
+    """Stands for a concatenation whose parts are stored by stages of their own."""
+    return Stage(node, (), (), None, Load(node, (), node.dtype), [], 0, 1, parts=tuple(parts))
 
 
 def _zero_outside(value: Expr, guards: tuple[Guard, ...]) -> Expr:

@@ -1,31 +1,34 @@
-"""Tile schedule: contractions with reuse of both operands, as register tiles over a packed panel.
+"""Tile schedule: contractions with reuse of both operands, as register tiles.
 
-The panel is packed, and its prologue applied, per block of depth; or, where there are more rows than columns, all
-panels are packed by a kernel in front, and a chunk takes its rows through all of them, so that rows stay with a core
-from kernel to kernel. Tiles go through a small buffer to the epilogue, an ordinary loop nest over the tile, so that
-bounds, transposed results and any fused tail need no tile of their own.
+The columns' operand is packed into panels, and its prologue applied, per block of depth; where it lies as a panel would
+and few rows use it, it is read in place. Whole tiles of a plain contraction go straight to the result. All others go
+through a small buffer to the epilogue, an ordinary loop nest over the tile, so that bounds, transposed results and any
+fused tail need no tile of their own.
+
+Where there are more rows than columns, all panels are packed by a kernel in front, and a chunk takes its rows through
+all of them: so rows stay with a core from kernel to kernel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
+from .blocks import SERIAL, Strip, cut, cut_rows, depth_step, shallow, strips
 from .fuse import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Stmt, Store
+from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, index_vars, merged_stride
 
-PANEL_BYTES = 32768  # what a packed panel may take of the first cache
-SERIAL = 1 << 19  # flops below which one core is as fast as several
-PANELS = 8  # chunks to aim at where the columns alone give fewer
-BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
-TALL = 16  # tiles of a chunk when the number of rows is not known
-BLOCKS = 16  # chunks of rows to aim at where panels are packed in front
+Outer = dict[IVar, Index]
+
+AHEAD = 16  # steps of depth by which what is packed next is announced
 
 
 class TileScheduler:
@@ -42,67 +45,44 @@ class TileScheduler:
         self.m = sizes.product(v.extent for v in plan.rows)
         self.n = sizes.product(v.extent for v in plan.columns)
         self.depth = sizes.product(v.extent for v in plan.depth)
-        self.panels = sizes.ceildiv(self.n, plan.width)
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
-        self.apart = plan.parts == 1 and self._packs_apart()
-        self.parts: Buf | None = None
-        self.span = self.depth
-        if plan.parts > 1 and not self.kernel.serial:
-            self.parts = place.parts(group, plan.parts)
-            self.span = sizes.floordiv(self.depth, plan.parts)
+        self.full, self.last = strips(self.n, plan)
+        self.lies = self._lies()
+        self.apart = self._packs_apart()
+        self.panel: dict[Strip, Buf] = {}
 
     def build(self, name: str) -> Kernel:
         p = self.plan
-        self.kernel.name = name
         dtype = self.stage.node.dtype
-        m, panels, span = self.m, self.panels, self.span
+        self.kernel.name = name
         batch = sizes.product(v.extent for v in p.batch)
-        step = span
-        most = PANEL_BYTES // (p.width * dtype.itemsize)
-        if isinstance(span, int) and span > most * 3 // 2:
-            step = -(-span // -(-span // most))
-        self.depth_step = step
-        panel: Index | IVar = IVar("panel", panels)
-        if not self.apart:
-            parts = 1 if self.parts is None else self.parts.shape[0]
-            block, blocks = self._row_blocks(m, sizes.product((parts, batch, panels)))
-            self.chunk = IVar("chunk", sizes.product((parts, batch, panels, blocks)))
-            extents = (parts, batch, panels, blocks)
-            self.part, b_at, panel, block_at = index.unflatten(index.of(self.chunk), extents)
-            self.from_step = index.ZERO if self.parts is None else index.scale(self.part, self.span)
-            self.panel = Buf("panel", dtype, (step, p.width), "scratch")
-            self.kernel.scratch.append(self.panel)
+        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
+        outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
+        self.several = outer or self.step != self.depth
+        reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
+        if self.apart:
+            self.block, self.panels = cut_rows(p, self.m, self.n, batch, reduced, self.target)
         else:
-            self.from_step = index.ZERO
-            block, blocks = self._row_blocks(m, batch)
-            # Where the rows could be few, panels are chunks of their own.
-            split = isinstance(m, int)
-            self.chunk = IVar("chunk", sizes.product((batch, blocks) if split else (batch, blocks, panels)))
-            if split:
-                b_at, block_at = index.unflatten(index.of(self.chunk), (batch, blocks))
-            else:
-                b_at, block_at, panel = index.unflatten(index.of(self.chunk), (batch, blocks, panels))
-        self.batch_at = dict(
-            zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True)
-        )
-        self.panel_at = index.of(panel)
-        self.first_column = index.scale(self.panel_at, p.width)
-        self.first_row = index.scale(block_at, block)
-        self.block = block
-        several = (bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1) or step != span
-        rows_here = min(block, m) if isinstance(m, int) and isinstance(block, int) else block
-        tile_shape: tuple[Extent, ...] = (rows_here, p.width) if several else (p.tile_rows, p.width)
-        self.tile = Buf("tile", dtype, tile_shape, "scratch")
-        self.kernel.scratch.append(self.tile)
-        first = self.from_step
-        body = (
-            self._several() if several else [*self._packed(first, {}, span), *self._row_loop(True, span, first)]
-        )
-        if isinstance(panel, IVar):
-            body = [Loop(panel, index.ZERO, index.of(panels), "seq", body)]
-        self.kernel.chunks = self.chunk.extent
-        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
+            self.block, self.panels = cut(
+                p, self.m, self.n, batch, reduced, self.step, self.several, dtype.itemsize, self.target
+            )
+        blocks = sizes.ceildiv(self.m, self.block)
+        groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
+        chunks = sizes.product((batch, groups, blocks))
+        self.kernel.chunks = chunks
+        self.chunk = IVar("chunk", chunks)
+        b_at, group_at, block_at = index.unflatten(index.of(self.chunk), (batch, groups, blocks))
+        self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
+        self.first_panel = index.scale(group_at, self.panels)
+        self.first_row = index.scale(block_at, self.block)
+        self.home = None if outer else self._home()
+        self._scratch()
+        if self.several:
+            body = self._several()
+        else:
+            body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
+        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
 
@@ -112,9 +92,9 @@ class TileScheduler:
         p = self.plan
         assert self.stage.factors is not None
         used = index_vars(self.stage.factors[1 - p.rows_operand])
-        if p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
+        if self.lies or p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
             return False
-        size = sizes.hint(sizes.mul(self.panels, self.depth)) * p.width * self.stage.node.dtype.itemsize
+        size = sizes.hint(sizes.mul(self.n, self.depth)) * self.stage.node.dtype.itemsize
         if 2 * size > self.target.l2:
             return False
         rows = sizes.mul(sizes.product(v.extent for v in p.batch), self.m)
@@ -124,84 +104,228 @@ class TileScheduler:
         """The kernel that packs all panels, to run before the other; None where every chunk packs its own."""
         if not self.apart:
             return None
+        panels = sizes.ceildiv(self.n, self.plan.width)
+        dtype = self.stage.node.dtype
+        for strip, count in ((self.full, panels), (self.last, 1)):
+            if strip is not None:
+                shape = (sizes.mul(count, self.depth), strip.width)
+                self.panel[strip] = self.place.temporary("packed", dtype, shape)
+        chunk = IVar("chunk", panels)
+        self.batch_at, self.first_panel, self.panels = dict.fromkeys(self.plan.batch, index.ZERO), index.of(chunk), 1
+        body = [Loop(chunk, index.ZERO, index.of(panels), "chunk", self._pack(index.ZERO, {}, self.depth))]
+        return Kernel(name, [], set(), panels, body, nodes=[self.stage.node])
+
+    def _lies(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
+        so small, or used by so few rows, that reading it in place costs less than a copy."""
         p = self.plan
-        kernel = Kernel(name, [], set(), self.panels, [], nodes=[self.stage.node], serial=self.kernel.serial)
-        self.panel = self.place.temporary("packed", self.stage.node.dtype, (self.panels, self.depth, p.width))
-        chunk = IVar("chunk", self.panels)
-        self.batch_at, self.panel_at = dict.fromkeys(p.batch, index.ZERO), index.of(chunk)
-        self.first_column = index.scale(self.panel_at, p.width)
-        kernel.body = [Loop(chunk, index.ZERO, index.of(self.panels), "chunk", self._pack(index.ZERO, {}, self.depth))]
-        return kernel
-
-    def _packed(self, start: Index, outer: dict[IVar, Index], count: Extent) -> list[Stmt]:
-        """Fills the panel, if that has not been done in front."""
-        return [] if self.apart else self._pack(start, outer, count)
-
-    def _panel_from(self, start: Index) -> Index:
-        """The offset of the part of the panel that begins with step `start` of the depth."""
-        if not self.apart:
-            return index.ZERO
-        return index.linear_strides((self.panel_at, start, index.ZERO), self.panel.strides)
-
-    def _line(self, k: Index) -> tuple[Index, ...]:
-        """Where line k of the panel lies."""
-        return (self.panel_at, k) if self.apart else (k,)
-
-    def _row_blocks(self, m: Extent, columns: Extent) -> tuple[int | Extent, Extent]:
-        """Rows per chunk and their number: whole columns where there are enough, for a panel is packed per chunk."""
-        tile = self.plan.tile_rows
-        if not isinstance(m, int):
-            block = TALL * tile
-            return block, sizes.ceildiv(m, block)
-        work = 2 * m * sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
-        work *= sizes.hint(self.n) if self.apart else self.plan.width
-        have = sizes.hint(columns)
-        wanted = max(1, min(-(-(BLOCKS if self.apart else PANELS) // have), work // BLOCK, m // tile))
-        block = -(-m // wanted)
-        block = -(-block // tile) * tile
-        return min(block, m), -(-m // block)
-
-    def _valid_columns(self) -> tuple[Index, Index | None]:
-        """How many columns of the panel exist: the width, or what is left in the last one."""
-        width = index.of(self.plan.width)
-        if isinstance(self.n, int) and self.n < self.plan.width:
-            return index.of(self.n), None
-        if isinstance(self.n, int) and self.n % self.plan.width == 0:
-            return width, None
-        return width, index.add(index.of(self.n), index.scale(self.first_column, -1))
-
-    def _pack(self, start: Index, outer: dict[IVar, Index], count: Extent) -> list[Stmt]:
-        """Fills the panel with `count` steps of the columns' operand; columns that do not exist are 0."""
-        p = self.plan
-        j = IVar("j", p.width)
-        column = index.add(self.first_column, index.of(j))
-        values = {**self.batch_at, **outer}
-        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        loops: list[IVar] = []
-        if count == self.depth:
-            ks = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
-            values.update({v: index.of(k) for v, k in zip(p.depth, ks, strict=True)})
-            line = index.linear([index.of(k) for k in ks], tuple(k.extent for k in ks))
-            loops = ks
-        else:
-            k = IVar("k", count)
-            flat = index.add(start, index.of(k))
-            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
-            line = index.of(k)
-            loops = [k]
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], values, {}, Shared())
-        body: list[Stmt] = [Store(self.panel, (*self._line(line), index.of(j)), value)]
-        hi, limit = self._valid_columns()
-        lanes = lanes_for(body, self.target)
-        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes, limit=limit)]
-        if limit is not None or hi.const != p.width:
-            z = IVar("z", p.width)
-            zero: list[Stmt] = [Store(self.panel, (*self._line(line), index.of(z)), Const(0, self.panel.dtype))]
-            packed = [Loop(z, index.ZERO, index.of(p.width), "vec", zero, p.lanes), *packed]
+        factor = self.stage.factors[1 - p.rows_operand]
+        if not isinstance(factor, Load) or factor.guards or not isinstance(self.depth, int):
+            return None
+        if not isinstance(self.m, int) or not isinstance(self.n, int):
+            return None
+        source = self.place.buffer(factor.buf)
+        offset = index.linear_strides(factor.index, source.strides)
+        if any(offset.affine_in(v) is None for v in (*p.depth, *p.columns, *p.outer, *p.batch)):
+            return None
+        stride = merged_stride(offset, p.depth)
+        if merged_stride(offset, p.columns) != 1 or stride is None:
+            return None
+        itemsize = self.stage.node.dtype.itemsize
+        small = self.n * self.depth * itemsize <= self.target.l1 // 2
+        if self.m > 2 * p.tile_rows and not small:
+            return None
+        if self.last is not None and not self.last.whole and depth_step(self.depth, p.width, itemsize) != self.depth:
+            return None
+        return source, offset, stride
+
+    def _home(self) -> tuple[Buf, Extent] | None:
+        """The result with the stride of its rows, where whole tiles can be stored straight into it."""
+        p = self.plan
+        if len(self.group.stages) > 1 or not isinstance(self.n, int):
+            return None
+        home = self.place.result(self.stage)
+        out = index.linear_strides([index.of(v) for v in self.stage.axes], home.strides)
+        stride = merged_stride(out, p.rows)
+        return (home, stride) if stride is not None and merged_stride(out, p.columns) == 1 else None
+
+    def _scratch(self) -> None:
+        """Panels, and room for tiles that are not finished or not whole."""
+        p, dtype = self.plan, self.stage.node.dtype
+        wide = self.full or self.last
+        assert wide is not None
+        found: list[Buf] = []
+        self.tile: dict[Strip, Buf] = {}
+        rows = self.block if self.several else min(p.tile_rows, self.m) if isinstance(self.m, int) else p.tile_rows
+        for name, strip, count in (("panel", self.full, self.panels), ("edge", self.last, 1)):
+            if strip is None:
+                continue
+            if not self.apart and (self.lies is None or not strip.whole):
+                self.panel[strip] = Buf(name, dtype, (sizes.mul(count, self.step), strip.width), "scratch")
+                found.append(self.panel[strip])
+            if self.home is None or not strip.whole:
+                shared = self.several and self.home is None
+                width = self.panels * p.width if shared else strip.width
+                known = next(iter(self.tile.values()), None) if shared else None
+                label = "tile" if strip is wide else "edge_tile"
+                self.tile[strip] = known or Buf(label, dtype, (rows, width), "scratch")
+                found += [self.tile[strip]] if known is None else []
+        self.kernel.scratch = found
+
+    def _over_panels(self, make: Callable[[Strip, Index], list[Stmt]]) -> list[Stmt]:
+        """Statements for every panel of the chunk, by its number within the chunk."""
+        found: list[Stmt] = []
+        whole = self.n // self.plan.width if isinstance(self.n, int) else None
+        rest = None if whole is None else index.add(index.of(whole), index.scale(self.first_panel, -1))
+        body: list[Stmt]
+        if self.full is not None and (body := make(self.full, index.of(q := IVar("p", self.panels)))):
+            even = whole is None or (self.last is None and whole % self.panels == 0)
+            found.append(Loop(q, index.ZERO, index.of(self.panels), "seq", body, limit=None if even else rest))
+        if self.last is not None:
+            assert rest is not None
+            if not rest.terms:
+                found += make(self.last, rest)
+            else:
+                q = IVar("last", self.panels)
+                limit = index.add(rest, 1) if self.panels > 1 else None
+                if body := make(self.last, index.of(q)):
+                    found.append(Loop(q, rest, index.of(self.panels), "seq", body, limit=limit))
+        return found
+
+    def _first_column(self, at: Index) -> Index:
+        return index.scale(index.add(self.first_panel, at), self.plan.width)
+
+    def _single(self) -> list[Stmt]:
+        """Tiles whose whole depth is one block: panel by panel, or row by row where the result outweighs the panels."""
+
+        def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
+            return self._tile(strip, at, row, height, True, False, self.depth, index.ZERO, {})
+
+        if shallow(self.step, self.plan.width, False, self.stage.node.dtype.itemsize):
+            return self._over_rows(
+                lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
+            )
+        return self._over_panels(
+            lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+        )
+
+    def _several(self) -> list[Stmt]:
+        """Adds up blocks of the summed axes in the result, or in room for all of the chunk before the epilogue."""
+        p = self.plan
+        outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
+        outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
+        fresh = not any(o.extent != 1 for o in outer_vars)
+
+        def block(start: Index, count: Extent, adds: bool) -> list[Stmt]:
+            def one(strip: Strip, at: Index) -> list[Stmt]:
+                return self._over_rows(
+                    lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
+                )
+
+            return [*([] if self.apart else self._pack(start, outer, count)), *self._over_panels(one)]
+
+        body: list[Stmt]
+        if self.step == self.depth:
+            body = block(index.ZERO, self.depth, not fresh)
+        else:
+            assert isinstance(self.depth, int) and isinstance(self.step, int)
+            count, rest = divmod(self.depth, self.step)
+            body = block(index.ZERO, self.step, False) if fresh else []
+            s = IVar("s", count)
+            begin = index.of(1 if fresh else 0)
+            if count > (1 if fresh else 0):
+                step = block(index.scale(index.of(s), self.step), self.step, True)
+                body.append(Loop(s, begin, index.of(count), "seq", step))
+            if rest:
+                body += block(index.of(self.depth - rest), rest, True)
+        for o in reversed(outer_vars):
+            body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
+        left = self._rows_left()
+        before: list[Stmt] = []
+        after: list[Stmt] = []
+        if self.home is None:
+            tile = next(iter(self.tile.values()))
+            if not fresh:
+                before = [self._clear(tile)]
+            first = self._first_column(index.ZERO)
+            width = self.panels * p.width
+            columns = None if isinstance(self.n, int) and self.n % width == 0 else index.add(
+                index.of(self.n), index.scale(first, -1))
+            after = self._epilogue(tile, first, index.of(width), columns, index.ZERO, index.of(self.block), left)
+        elif self.last is not None and not self.last.whole:
+            assert self.last.valid is not None
+            edge = self.tile[self.last]
+            valid = self.last.valid
+            after = self._last_panel(
+                lambda at: self._epilogue(edge, self._first_column(at), index.of(valid), None, index.ZERO,
+                                          index.of(self.block), left)
+            )
+        return [*before, *body, *after]
+
+    def _last_panel(self, make: Callable[[Index], list[Stmt]]) -> list[Stmt]:
+        return self._over_panels(lambda strip, at: make(at) if strip is self.last else [])[-1:]
+
+    def _clear(self, tile: Buf) -> Stmt:
+        i, j = IVar("i", tile.shape[0]), IVar("j", tile.shape[1])
+        zero: Stmt = Store(tile, (index.of(i), index.of(j)), Const(0, tile.dtype))
+        return Loop(i, index.ZERO, index.of(i.extent), "seq",
+                    [Loop(j, index.ZERO, index.of(j.extent), "vec", [zero], self.plan.lanes)])
+
+    def _pack(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """Fills the panels of the chunk with `count` steps of the columns' operand, a step of all of them at a time."""
+        p = self.plan
+        if not self.panel:
+            return []
+        values = {**self.batch_at, **outer}
+        if count == self.depth:
+            loops = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
+            values.update({v: index.of(k) for v, k in zip(p.depth, loops, strict=True)})
+            line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
+        else:
+            loops = [IVar("k", count)]
+            line = index.of(loops[0])
+            flat = index.add(start, line)
+            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
+        packed = self._over_panels(lambda strip, at: self._line(strip, at, line, loops[-1], values))
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
+
+    def _panel_from(self, at: Index) -> Index:
+        """The first line of a panel: of those of the chunk, or of all."""
+        if self.apart:
+            return index.scale(index.add(self.first_panel, at), self.depth)
+        return index.scale(at, self.step)
+
+    def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
+        """One step of a panel; columns that do not exist are 0."""
+        p = self.plan
+        if strip not in self.panel:
+            return []
+        panel = self.panel[strip]
+        if strip is self.full:
+            line = index.add(line, self._panel_from(at))
+        j = IVar("j", strip.width)
+        column = index.add(self._first_column(at), index.of(j))
+        there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
+        assert self.stage.factors is not None
+        value = self._instantiate(self.stage.factors[1 - p.rows_operand], {**values, **there}, {}, Shared())
+        body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
+        if isinstance(value, Load) and not value.guards:
+            later = {k: index.add(index.of(k), AHEAD)}
+            body.append(Prefetch(value.buf, tuple(index.substitute(i, later) for i in value.index)))
+        hi = index.of(strip.valid if strip.valid is not None else strip.width)
+        limit = None if strip.valid is not None else self._columns_left(at)
+        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes_for(body, self.target), limit=limit)]
+        if not strip.whole:
+            z = IVar("z", strip.width)
+            zero: list[Stmt] = [Store(panel, (line, index.of(z)), Const(0, panel.dtype))]
+            packed = [Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes), *packed]
+        return packed
+
+    def _columns_left(self, at: Index) -> Index:
+        return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
 
     def _instantiate(
         self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr], shared: Shared
@@ -213,80 +337,50 @@ class TileScheduler:
 
         return instantiate(expr, values, resolve, self.place.buffer, shared)
 
-    def _several(self) -> list[Stmt]:
-        """Adds up panels of the summed axes in a block of results before the epilogue."""
-        p = self.plan
-        i, j = IVar("i", self.tile.shape[0]), IVar("j", p.width)
-        zero: Stmt = Store(self.tile, (index.of(i), index.of(j)), Const(0, self.tile.dtype))
-        lanes = p.lanes
-        clear = Loop(i, index.ZERO, index.of(self.tile.shape[0]), "seq",
-                     [Loop(j, index.ZERO, index.of(p.width), "vec", [zero], lanes)])
-        outer_vars = [IVar(f"o{k}", v.extent) for k, v in enumerate(p.outer)]
-        outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
-        body: list[Stmt] = []
-        if self.depth_step == self.span:
-            first = self.from_step
-            body = [*self._packed(first, outer, self.span), *self._row_loop(False, self.span, first, outer)]
-        else:
-            assert isinstance(self.span, int) and isinstance(self.depth_step, int)
-            blocks, rest = divmod(self.span, self.depth_step)
-            s = IVar("s", blocks)
-            start = index.add(self.from_step, index.scale(index.of(s), self.depth_step))
-            step = [*self._packed(start, outer, self.depth_step), *self._row_loop(False, self.depth_step, start, outer)]
-            body = [Loop(s, index.ZERO, index.of(blocks), "seq", step)]
-            if rest:
-                start = index.add(self.from_step, self.span - rest)
-                body += [*self._packed(start, outer, rest), *self._row_loop(False, rest, start, outer)]
-        for o in reversed(outer_vars):
-            body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
-        return [clear, *body, *self._epilogue(index.ZERO, index.of(self.tile.shape[0]), self._rows_left())]
-
     def _rows_left(self) -> Index | None:
-        if isinstance(self.m, int) and isinstance(self.block, int) and self.m % self.block == 0:
+        """Rows of the chunk, where they may be fewer than a block."""
+        if isinstance(self.m, int) and self.m % self.block == 0:
             return None
         return index.add(index.of(self.m), index.scale(self.first_row, -1))
 
-    def _row_loop(
-        self, finish: bool, count: Extent, start: Index = index.ZERO, outer: dict[IVar, Index] | None = None
-    ) -> list[Stmt]:
-        """All tiles of the block: full ones, then what is left row by row."""
+    def _over_rows(self, one: Callable[[Index, int], list[Stmt]]) -> list[Stmt]:
+        """Statements for all tiles of the chunk's rows, by first row and height: full ones, then what is left, as one
+        lower tile or, if that varies, row by row."""
         tile = self.plan.tile_rows
         left = self._rows_left()
-        block = self.block
-        if isinstance(self.m, int) and isinstance(block, int) and self.m % tile == 0 and block % tile == 0:
-            r = IVar("r", sizes.floordiv(block, tile))
-            last = None if left is None else index.floordiv(left, tile)
-            row = index.scale(index.of(r), tile)
-            body = self._tile(row, tile, finish, count, start, outer)
-            return [Loop(r, index.ZERO, index.of(r.extent), "seq", body, limit=last)]
-        full = IVar("r", sizes.floordiv(block, tile))
-        there = index.of(block) if left is None else left
-        bound = None if left is None else index.floordiv(left, tile)
-        first = self._tile(index.scale(index.of(full), tile), tile, finish, count, start, outer)
-        rest = IVar("rest", block)
-        body = self._tile(index.of(rest), 1, finish, count, start, outer)
-        whole = self._whole_rows(there)
-        return [
-            Loop(full, index.ZERO, index.of(full.extent), "seq", first, limit=bound),
-            Loop(rest, whole, index.of(block), "seq", body, limit=left),
-        ]
-
-    def _whole_rows(self, count: Index) -> Index:
-        """Where the rows that full tiles leave begin. Past a full block it lies beyond the end, so none are left."""
-        tile = self.plan.tile_rows
-        return index.scale(index.floordiv(count, tile), tile)
+        whole = None if left is None else index.floordiv(left, tile)
+        r = IVar("r", self.block // tile)
+        body = [Loop(r, index.ZERO, index.of(r.extent), "seq", one(index.scale(index.of(r), tile), tile), limit=whole)]
+        found: list[Stmt] = body if r.extent != 0 else []  # type: ignore[assignment]
+        if not isinstance(self.m, int):
+            assert left is not None and whole is not None
+            # Past a full block the first row lies beyond the end, so none are left.
+            rest = IVar("rest", self.block)
+            found.append(Loop(rest, index.scale(whole, tile), index.of(self.block), "seq", one(index.of(rest), 1),
+                              limit=left))
+        elif self.m % tile:
+            lower = self.m % tile
+            if whole is None:
+                found += one(index.of(self.block - lower), lower)
+            else:
+                q = IVar("rest", self.block)
+                found.append(Loop(q, whole, index.of(-(-self.block // tile)), "seq",
+                                  one(index.scale(index.of(q), tile), lower), limit=index.add(whole, 1)))
+        return found
 
     def _tile(
-        self, row: Index, height: int, finish: bool, count: Extent, start: Index, outer: dict[IVar, Index] | None
+        self, strip: Strip, at: Index, row: Index, height: int, finish: bool, adds: bool, count: Extent, start: Index,
+        outer: Outer,
     ) -> list[Stmt]:
         p = self.plan
         assert self.stage.factors is not None
         direct = self.stage.factors[p.rows_operand]
         assert isinstance(direct, Load)
         source = self.place.buffer(direct.buf)
-        values = {**self.batch_at, **(outer or {})}
-        at_row = index.add(self.first_row, row)
+        values = {**self.batch_at, **outer}
+        at_row, column = index.add(self.first_row, row), self._first_column(at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
+        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         values.update(dict.fromkeys(p.depth, index.ZERO))
         offset = index.linear_strides(direct.index, source.strides)
         row_stride, depth_stride = merged_stride(offset, p.rows), merged_stride(offset, p.depth)
@@ -295,29 +389,56 @@ class TileScheduler:
             index.linear_strides([index.substitute(i, values) for i in direct.index], source.strides),
             index.scale(start, depth_stride),
         )
-        key = (self.stage.node.dtype, height, p.tile_vectors, p.lanes, not finish)
+        panel: tuple[Buf, Index, Extent]
+        if strip in self.panel:
+            first = self._panel_from(at) if strip is self.full else index.ZERO
+            if self.apart:
+                first = index.add(first, start)
+            panel = self.panel[strip], index.scale(first, strip.width), strip.width
+        else:
+            assert self.lies is not None
+            columns, there, stride = self.lies
+            panel = columns, index.add(index.substitute(there, values), index.scale(start, stride)), stride
+        result: tuple[Buf, Index, Extent]
+        if strip not in self.tile:
+            assert self.home is not None
+            home, stride = self.home
+            where = [values[v] for v in self.stage.axes]
+            result = home, index.linear_strides(where, home.strides), stride
+        else:
+            tile = self.tile[strip]
+            width = tile.shape[1]
+            place = index.ZERO if finish else index.scale(row, width)
+            if self.several and self.home is None:
+                place = index.add(place, index.scale(at, p.width))
+            result = tile, place, width
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds)
         if key not in self.tiles:
             self.tiles[key] = tile_kernel(*key)
-        kernel = self.tiles[key]
-        tile_at = index.ZERO if finish else index.scale(row, p.width)
         call = Call(
-            kernel,
-            ((source, base), (self.panel, self._panel_from(start)), (self.tile, tile_at)),
-            (index.of(count), index.of(row_stride), index.of(depth_stride)),
+            self.tiles[key],
+            ((source, base), panel[:2], result[:2]),
+            tuple(index.of(n) for n in (count, row_stride, depth_stride, panel[2], result[2])),
         )
-        return [call, *self._epilogue(row, index.of(height), None)] if finish else [call]
+        if not finish or strip not in self.tile:
+            return [call]
+        hi = index.of(strip.valid if strip.valid is not None else strip.width)
+        left = None if strip.valid is not None else self._columns_left(at)
+        return [call, *self._epilogue(self.tile[strip], column, hi, left, row, index.of(height), None)]
 
-    def _epilogue(self, row: Index, height: Index, limit: Index | None) -> list[Stmt]:
+    def _epilogue(
+        self, tile: Buf, first: Index, hi: Index, left: Index | None, row: Index, height: Index, limit: Index | None
+    ) -> list[Stmt]:
         """What happens to the finished `height` rows from `row` on: the stages of the group, element by element."""
         p = self.plan
-        i, j = IVar("i", height.const), IVar("j", p.width)
+        i, j = IVar("i", height.const), IVar("j", hi.const)
         at_row = index.add(index.add(self.first_row, row), index.of(i))
-        column = index.add(self.first_column, index.of(j))
+        column = index.add(first, index.of(j))
         values = dict(self.batch_at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         by_class = {self.classes.find(v): at for v, at in values.items()}
-        element = Load(self.tile, (index.of(i), index.of(j)), self.tile.dtype)
+        element = Load(tile, (index.of(i), index.of(j)), tile.dtype)
         local: dict[Node, Expr] = {self.stage.node: element}
         body: list[Stmt] = []
         shared = Shared()
@@ -325,12 +446,9 @@ class TileScheduler:
             mine = {v: by_class[self.classes.find(v)] for v in s.axes}
             if s is not self.stage:
                 local[s.node] = self._instantiate(s.value, mine, local, shared)
-            if self.parts is not None:
-                body.append(Store(self.parts, (self.part, *(mine[v] for v in s.axes)), local[s.node]))
-            elif self.place.external(s):
-                body.append(Store(self.place.result(s), tuple(mine[v] for v in s.axes), local[s.node]))
+            if self.place.external(s):
+                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
-        hi, left = self._valid_columns()
         lanes = lanes_for(body, self.target)
         if merged_stride(out, p.columns) == 1 or merged_stride(out, p.rows) != 1:
             return [

@@ -17,9 +17,6 @@ from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
 from .stages import Stage
 
-PART = 256  # steps of a sum that make a part of their own at least
-PARTS = 8  # most parts of a sum
-
 
 @dataclass(eq=False, slots=True)
 class Plan:
@@ -34,7 +31,6 @@ class Plan:
     tile_rows: int
     tile_vectors: int
     lanes: int
-    parts: int  # of a long sum, which another kernel adds up
     cost: float
 
     @property
@@ -83,17 +79,6 @@ def plan(stage: Stage, target: Target) -> Plan | None:
     return min(found, key=lambda o: o.cost) if found else None
 
 
-def _count_parts(depth: Extent, rows: int, columns: int) -> int:
-    """How many parts a sum has that is longer than the result is wide. Chunks of one part read the same steps, which the
-    core has in its cache that made them. It follows from the shape alone, for the bits do."""
-    if not isinstance(depth, int) or depth <= max(rows, columns):
-        return 1
-    parts = 1
-    while 2 * parts <= min(PARTS, depth // PART) and depth % (2 * parts) == 0:
-        parts *= 2
-    return parts
-
-
 def index_vars(factor: Expr) -> set[IVar]:
     """The variables that an operand is read by."""
     found: set[IVar] = set()
@@ -128,35 +113,39 @@ def _orient(
     summed = sorted(stage.reduce, key=lambda v: -sizes.hint(offset.affine_in(v) or 0))
     outer, depth = _merge_suffix(offset, summed)
     m, n, k = (sizes.hint(sizes.product(v.extent for v in axes)) for axes in (row_tile, column_tile, depth))
-    if m * n * k < 512 or m < 2 or n < max(2, lanes // 4) or k < 4:
+    if m * n * k < 8 or m < 2 or n < 2 or k < 2:
         return None
-    vectors = 1 if n <= lanes else 2
-    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
-    m_static = sizes.product(v.extent for v in row_tile)
-    if isinstance(m_static, int):
-        tile_rows = min(range(2, min(tall, m_static) + 1), key=lambda r: (-(-m_static // r) * (r + 1), -r), default=1)
-    else:
-        tile_rows = tall
-    width = vectors * lanes
-    loads = _loads(packed)
     along = column_tile[-1] if column_tile else None
+    loads = _loads(packed)
     pack_stride = 1.0
     for load in loads:
         stride = index.linear(load.index, load.buf.shape).affine_in(along) if along is not None else 0
         pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 8.0)
+    m_static = sizes.product(v.extent for v in row_tile)
+    vectors = 1 if n <= lanes else 2
+    lies = isinstance(packed, Load) and pack_stride == 1
+    if lies and isinstance(m_static, int) and m_static <= 4:
+        # Few rows: a wider tile keeps as many sums going.
+        most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
+        vectors = max(vectors, min(8, most, n // lanes))
+    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    tile_rows = tall
+    if isinstance(m_static, int):
+        tile_rows = -(-m_static // -(-m_static // tall))
+    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
     padded = -(-n // width) * width / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
-    # Rows that lie across are fetched line by line for every panel: from far away, where they fill the second cache.
-    parts = 1 if outer else _count_parts(sizes.product(v.extent for v in depth), m, n)
-    far = 2 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
+    packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
+    # Rows that lie across are fetched line by line for every panel: from far away, where they are many.
+    far = 4 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
     fetched = m * k * -(-n // width) if far else 0
-    cost = rest * (padded * m * n * k / lanes + n * k * 0.25 * pack_stride + m * n * 0.3 * out_stride + fetched)
+    cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
         return None
     return Plan(
         rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
-        parts, cost,
+        cost,
     )

@@ -22,6 +22,7 @@ from .ir import (
     Prefetch,
     Reduce,
     Run,
+    ScanLoop,
     Step,
     Stmt,
     Store,
@@ -70,8 +71,14 @@ def _order(steps: Sequence[Step], written: set[Buf]) -> None:
         for initial, current, _, _ in step.carries:
             _has_value(initial, written, "a loop starts from")
             written.add(current)
+        if isinstance(step, ScanLoop):
+            for to, source in step.before:
+                _has_value(source, written, "a loop starts from")
+                written.add(_base(to))
         for inner in inner_steps(step):
             _order(inner, written)
+        if isinstance(step, ScanLoop):
+            written.update(_base(to) for to, _ in step.after)
         if isinstance(step, WhileLoop):
             _has_value(step.flag, written, "a loop depends on")
         for _, _, following, last in step.carries:

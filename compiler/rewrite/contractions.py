@@ -1,9 +1,11 @@
-"""Contractions absorb the views of their operands, and of themselves, into their index maps. Exact."""
+"""Contractions absorb the views of their operands, and of themselves, into their index maps; those that sum nothing are
+products."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..graph import build as b
 from ..graph.contraction import AxisMap, OperandMap, contract
 from ..graph.node import Node
 from ..graph.sizes import Extent
@@ -89,7 +91,35 @@ def _permuted(node: Node, uses: Uses) -> Node | None:
     return contract(a, b, new_extents, n_out, rename(x["a_map"]), rename(x["b_map"]))
 
 
+def _spread(x: Node, axes: OperandMap, extents: Sequence[Extent], n_out: int) -> Node | None:
+    """The operand as an array over the labels of the result; None where its map is more than a choice of axes."""
+    placed: list[int] = []
+    for (terms, _, _), n in zip(axes, x.shape, strict=True):
+        labels = [label for label, _ in terms if extents[label] != 1]
+        placed += labels
+        if not _whole((terms, 0, 1), n, extents) or (not labels and n != 1):
+            return None
+    if any(offset != 0 or divisor != 1 for _, offset, divisor in axes) or len(set(placed)) != len(placed):
+        return None
+    kept = b.reshape(x, tuple(extents[label] for label in placed))
+    order = sorted(range(len(placed)), key=lambda k: placed[k])
+    return b.broadcast(b.permute(kept, order), tuple(extents[:n_out]), sorted(placed))
+
+
+def _product(node: Node, uses: Uses) -> Node | None:
+    """A contraction with one term in every sum is a product, which can be computed wherever it is read."""
+    extents, n_out = node["extents"], node["n_out"]
+    if any(n != 1 for n in extents[n_out:]):
+        return None
+    factors = [
+        _spread(x, axes, extents, n_out) for x, axes in zip(node.inputs, (node["a_map"], node["b_map"]), strict=True)
+    ]
+    return None if factors[0] is None or factors[1] is None else b.mul(factors[0], factors[1])
+
+
 RULES = (
+    # The sum would turn a product of -0 into 0.
+    Rule("contract-product", "rounding", ("contract",), _product),
     Rule("contract-views", "exact", ("contract",), _absorb),
     Rule("permuted-contract", "exact", ("permute",), _permuted),
 )

@@ -50,6 +50,14 @@ class Uses:
         self.exact = True
         self._counts: dict[Node, int] = {}
         self._users: dict[Node, set[str]] = {}
+        order, roots = list(order), list(roots)
+        merged = _merged(order)
+        self._count(order if merged is None else dict.fromkeys(merged[n] for n in order), roots, merged)
+        if merged is not None:
+            self._counts.update({n: self._counts[m] for n, m in merged.items() if m in self._counts})
+            self._users.update({n: self._users[m] for n, m in merged.items() if m in self._users})
+
+    def _count(self, order: Iterable[Node], roots: Iterable[Node], merged: Mapping[Node, Node] | None) -> None:
         counts, users = self._counts, self._users
         for node in order:
             for operand in operands(node):
@@ -58,7 +66,7 @@ class Uses:
                     users[operand].add(node.op.name)
                 else:
                     users[operand] = {node.op.name}
-        for node in roots:
+        for node in roots if merged is None else (merged[r] for r in roots):
             counts[node] = counts.get(node, 0) + 1
             users.setdefault(node, set()).add("")
 
@@ -86,6 +94,25 @@ class Uses:
         self._counts[new] = self._counts.get(new, 0) + self._counts.get(old, 1)
         if (users := self._users.get(old)) is not None:
             self._users[new] = self._users.get(new, set()) | users
+
+
+def _merged(order: Sequence[Node]) -> dict[Node, Node] | None:
+    """What every node would be if nothing were computed again; None where nothing is.
+
+    Rules that ask for uses then decide about both runs of a computation as they would about one, and the two keep the
+    same bits.
+    """
+    if not any(node.op.name == "after" for node in order):
+        return None
+    merged: dict[Node, Node] = {}
+    for node in order:
+        if node.op.name == "after":
+            merged[node] = merged[node.inputs[0]]
+        else:
+            for operand in operands(node):
+                merged.setdefault(operand, operand)  # parameters of bodies
+            merged[node] = rebuild(node, merged)
+    return merged
 
 
 def operands(node: Node) -> tuple[Node, ...]:

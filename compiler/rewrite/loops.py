@@ -1,4 +1,4 @@
-"""Loops that compute the same are one; what nothing reads is no result of a loop or branch.
+"""Loops that compute the same are one, so are stacks of one value; what nothing reads is no result of a loop or branch.
 
 Differentiation makes loops that do again what a loop of the user does, and leave more behind.
 """
@@ -34,7 +34,7 @@ def _tidy(roots: Sequence[Node], count: list[int]) -> list[Node]:
             with sites.at(node.sites, node.stems_from):
                 changes[node] = make(node.op, node.inputs, *inner, *node.attrs[len(inner) :])
     roots = _exchanged(roots, changes)
-    for step in (_unrolled, _merged, _oriented, _pruned):
+    for step in (_unrolled, _merged, _shared, _settled, _oriented, _pruned):
         changes = step(roots)
         count[0] += len(changes)
         roots = _exchanged(roots, changes)
@@ -116,6 +116,64 @@ def _places(small: Node, big: Node) -> dict[int, int] | None:
             return None
         places[k] = ys[mine.outputs[k]]
     return places
+
+
+def _shared(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Stacks of one value that a loop leaves behind twice are one."""
+    changes = {}
+    for node in toposort(roots):
+        if node.op.name != "item" or node.inputs[0].op.name not in ("scan", "while"):
+            continue
+        loop, number = node.inputs[0], node["number"]
+        if number >= loop["n_carry"]:
+            outputs = loop["body"].outputs
+            first = outputs.index(outputs[number], loop["n_carry"])
+            if first != number:
+                with sites.at(node.sites, node.stems_from):
+                    changes[node] = item(loop, first)
+    return changes
+
+
+def _settled(roots: Sequence[Node]) -> dict[Node, Node]:
+    """Loops without the carries that every iteration hands on as they are: these are closed over."""
+    changes: dict[Node, Node] = {}
+    made: dict[Node, tuple[Node | None, list[int]]] = {}
+    for node in toposort(roots):
+        if node.op.name != "item" or node.inputs[0].op.name not in ("scan", "while"):
+            continue
+        loop, number = node.inputs[0], node["number"]
+        outputs, params, n = loop["body"].outputs, loop["body"].params, loop["n_carry"]
+        fixed = [k for k in range(n) if outputs[k] is params[k]]
+        if not fixed:
+            continue
+        if number in fixed:
+            changes[node] = loop.inputs[number]
+            continue
+        if loop not in made:
+            made[loop] = _without_carries(loop, fixed)
+        smaller, order = made[loop]
+        if smaller is not None:
+            with sites.at(node.sites, node.stems_from):
+                changes[node] = item(smaller, order.index(number))
+    return changes
+
+
+def _without_carries(node: Node, fixed: Sequence[int]) -> tuple[Node | None, list[int]]:
+    """The loop with some carries closed over, and which results it keeps, in order; None if a `while` would then
+    carry nothing, so that its end is not its own doing."""
+    body, n = node["body"], node["n_carry"]
+    left = [k for k in range(len(body.params)) if k not in fixed]
+    order = [k for k in range(len(body.outputs)) if k not in fixed]
+    if node.op.name == "while" and len(fixed) == n:
+        return None, order
+    used = [*left, *fixed]
+    inputs, params = [node.inputs[k] for k in used], [body.params[k] for k in used]
+    smaller = Body(params, [body.outputs[k] for k in order])
+    with sites.at(node.sites, node.stems_from):
+        if node.op.name == "scan":
+            return make(node.op, inputs, smaller, n - len(fixed), *node.attrs[2:]), order
+        test = Body(params, node["test"].outputs)
+        return make(node.op, inputs, test, smaller, n - len(fixed), *node.attrs[3:]), order
 
 
 def _sequences(node: Node) -> int:

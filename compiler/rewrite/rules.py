@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, bounds, contractions, factoring, folding, reductions, rounding, stability, views
+from . import arithmetic, bounds, contractions, factoring, folding, pieces, reductions, rounding, stability, views
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
@@ -15,6 +15,7 @@ RULES: tuple[Rule, ...] = (
     *arithmetic.RULES,
     *bounds.RULES,
     *views.RULES,
+    *pieces.RULES,
     *reductions.RULES,
     *contractions.RULES,
     *stability.RULES,

@@ -18,7 +18,7 @@ from programs import PROGRAMS, large, values_of
 
 import adjoint as ad
 from adjoint.graph.program import Program
-from adjoint.lower.lowering import Options
+from adjoint.lower.options import Options
 from adjoint.runtime.target import TARGETS
 
 ALL = {**PROGRAMS, "large": large}

@@ -11,7 +11,7 @@ from adjoint.autodiff.reverse import vjp
 from adjoint.graph import build as b
 from adjoint.graph import interp
 from adjoint.graph.program import Program
-from adjoint.lower.lowering import Options
+from adjoint.lower.options import Options
 
 
 @pytest.fixture(autouse=True)

@@ -79,11 +79,11 @@ DERIVATIVES = [
     misuse("jvp-count", lambda: ad.jvp(x, [x], [x, x]), GradientError, "jvp: 2 tangents for 1 arrays"),
     misuse("jvp-ints", lambda: ad.jvp(x, i, i), GradientError, "jvp: .* got int64", I),
     misuse("hvp-shape", lambda: ad.hvp(total, x, v), GradientError, "jvp: the tangent has another shape", X, V),
-    misuse("jacobian-list", lambda: ad.jacobian([x, x], x), GradientError, "jacobian: .* got list"),
+    misuse("jacobian-text", lambda: ad.jacobian([x, "x"], x), GradientError, "jacobian: .* got str"),
     misuse("jacobian-ints", lambda: ad.jacobian(x, i), GradientError, "jacobian: .* got int64", I),
     misuse("hessian-no-scalar", lambda: ad.hessian(x, x), GradientError, "grad: .* not a scalar", X),
     misuse("hessian-function", lambda: ad.hessian(abs, x), GradientError, "hessian: .* got builtin_function"),
-    misuse("hessian-list", lambda: ad.hessian(total, [x]), GradientError, "hessian: .* got list"),
+    misuse("hessian-text", lambda: ad.hessian(total, [x, "x"]), GradientError, "hessian: .* got str"),
 ]
 
 BATCHING = [

@@ -63,6 +63,7 @@ def test_grad_mode_as_context_decorator_and_statement():
 
     assert ad.is_grad_enabled()
     assert not frozen(w).requires_grad and not off(w).requires_grad and (w * 2).requires_grad
+    assert not ad.no_grad(lambda v: v * v)(w).requires_grad
     ad.set_grad_enabled(False)
     try:
         assert not (w * 2).requires_grad

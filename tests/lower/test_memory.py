@@ -10,8 +10,9 @@ import pytest
 import adjoint as ad
 from adjoint.graph import sizes
 from adjoint.graph.program import Program
-from adjoint.lower.lowering import Module, Options, lower
+from adjoint.lower.lowering import Module, lower
 from adjoint.lower.memory import aligned, nbytes
+from adjoint.lower.options import Options
 from adjoint.rewrite.rules import rewrite
 from adjoint.runtime.target import resolve_target
 

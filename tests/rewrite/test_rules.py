@@ -57,6 +57,14 @@ def constant(*values: float) -> Node:
     return make("constant", (), Literal(np.array(values, np.float32)))
 
 
+def placed(x: Node, *ends: tuple[int, int]) -> Node:
+    return b.pad(x, [low for low, _ in ends], [high for _, high in ends])
+
+
+def beside(*parts: Node, axis: int = 0) -> Node:
+    return make("concat", parts, axis)
+
+
 def spread(x: Node, *axes: int) -> Node:
     return b.broadcast(x, (3, 4), axes)
 
@@ -79,6 +87,14 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     "empty": [
         (un("exp", EMPTY), b.full(0, (0,), FLOAT32)), (make("sum", (EMPTY,), (0,)), b.full(0, (), FLOAT32)),
         (matmul(b.broadcast(EMPTY, (3, 0), (1,)), b.broadcast(EMPTY, (0, 4), (0,))), b.full(0, (3, 4), FLOAT32)),
+    ],
+    "pads-to-concat": [
+        (b.add(placed(X, (12, 0)), placed(Y, (0, 12))), beside(Y, X)),
+        (b.add(b.add(placed(X, (12, 24)), placed(Y, (36, 0))), placed(Z, (0, 36))),
+         beside(Z, X, b.full(0, (12,), FLOAT32), Y)),
+        (b.add(placed(M, (0, 0), (1, 5)), placed(W, (0, 0), (6, 0))),
+         beside(b.full(0, (3, 1), FLOAT32), M, b.full(0, (3, 1), FLOAT32), W, axis=1)),
+        (b.add(placed(K, (0, 12)), placed(un("abs", K), (12, 0))), beside(K, un("abs", K))),
     ],
     "neutral": [
         (b.add(X, -0.0), X), (b.sub(X, 0.0), X), (b.mul(X, 1.0), X), (b.div(X, 1.0), X), (b.add(K, 0), K),
@@ -206,6 +222,10 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
     "reduce-twice": [
         (make("max", (make("max", (M,), (0,)),), (0,)), make("max", (M,), (0, 1))),
         (make("prod", (make("prod", (b.cast(M, INT64),), (0,)),), (0,)), make("prod", (b.cast(M, INT64),), (0, 1))),
+    ],
+    "contract-product": [
+        (contract(M, W, (3, 4, 3, 4, 1), 4, (plain(0), plain(1)), (plain(2), plain(3))),
+         b.mul(b.broadcast(M, (3, 4, 3, 4), (0, 1)), b.broadcast(W, (3, 4, 3, 4), (2, 3)))),
     ],
     "contract-views": [
         (matmul(M, b.permute(W, (1, 0))),
