@@ -112,7 +112,8 @@ class TileScheduler:
                 self.panel[strip] = self.place.temporary("packed", dtype, shape)
         chunk = IVar("chunk", panels)
         self.batch_at, self.first_panel, self.panels = dict.fromkeys(self.plan.batch, index.ZERO), index.of(chunk), 1
-        body = [Loop(chunk, index.ZERO, index.of(panels), "chunk", self._pack(index.ZERO, {}, self.depth))]
+        pack = self._pack(index.ZERO, {}, self.depth)
+        body: list[Stmt] = [Loop(chunk, index.ZERO, index.of(panels), "chunk", pack)]
         return Kernel(name, [], set(), panels, body, nodes=[self.stage.node])
 
     def _lies(self) -> tuple[Buf, Index, Extent] | None:
