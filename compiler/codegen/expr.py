@@ -21,6 +21,8 @@ _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!
 _FLOAT_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _LOGIC = {"and": "&&", "or": "||"}
 
+BOUNDLESS = 1 << 60  # more elements than an array has
+
 
 @dataclass(eq=False, slots=True)
 class Value:
@@ -134,11 +136,16 @@ class ExprPrinter(IndexPrinter):
         offset = index.linear_strides(e.index, buf.strides)
         stride = offset.affine_in(lanes.var)
         uneven = any(lanes.var in g.index.vars() for g in e.guards)
-        if stride is None or uneven or (fill is not None and "x" in fill.type):
+        near = None
+        if not uneven and (stride is None or stride == 2 or (stride == 1 and lanes.count is not None)):
+            near = self.near(buf, offset, t)
+        if (stride is None and near is None) or uneven or (fill is not None and "x" in fill.type):
             return self.lane_by_lane(e, fill, t)
         at = index.substitute(offset, {lanes.var: lanes.at})
         pointer = self.pointer(buf, at)
-        if stride == 0:
+        if near is not None:
+            vector = near
+        elif stride == 0:
             vector = Value(self.call("splat", t, f"{self.buffer(buf)}[{self.index(at)}]"), t)
         elif stride == 1:
             if lanes.count is None:
@@ -147,14 +154,74 @@ class ExprPrinter(IndexPrinter):
                 text = self.call("load_n", t, pointer, lanes.count)
             vector = Value(text, t)
         elif lanes.count is None:
-            vector = Value(self.call("load_s", t, pointer, self.extent(stride)), t)
+            vector = Value(self.call("load_s", t, pointer, self.extent(stride or 0)), t)
         else:
-            vector = Value(self.call("load_sn", t, pointer, self.extent(stride), lanes.count), t)
+            vector = Value(self.call("load_sn", t, pointer, self.extent(stride or 0), lanes.count), t)
         if e.guards:
             assert fill is not None
             other = self.call("splat", t, fill.text)  # as in memory: bools are still bytes here
             vector = Value(f"{self.condition(e.guards)} ? {vector.text} : {other}", t, False)
         return self.as_value(vector, e.dtype)
+
+    def pattern(self, offset: Index) -> list[int] | None:
+        """How far the lanes' values of an index lie from that of the first, where that is known; else None."""
+        assert self.lanes is not None
+        lanes = self.lanes
+        fixed = self.resolve(lanes.at)
+        return index.along(self.resolve(offset), lanes.var, lanes.width, None if fixed.terms else fixed)
+
+    def near(self, buf: Buf, offset: Index, t: str) -> Value | None:
+        """A vector of elements that lie within two others, picked from these; None where they do not."""
+        assert self.lanes is not None
+        width, count = self.lanes.width, self.lanes.count or str(self.lanes.width)
+        pattern = self.pattern(offset) if buf.dtype.itemsize > 1 and count.isdigit() else None
+        if pattern is None:
+            return None
+        pattern = [place if k < int(count) else 0 for k, place in enumerate(pattern)]
+        span = max(pattern) + 1
+        if min(pattern) < 0 or span > 2 * width:
+            return None
+        at = index.substitute(offset, {self.lanes.var: self.lanes.at})
+        if span > width:
+            # The second vector ends with the last element that is used, so that nothing behind it is read.
+            apart = span - width
+            pattern = [place if place < width else place - apart + width for place in pattern]
+            both = (self.call("load", t, self.pointer(buf, index.add(at, k))) for k in (0, apart))
+            return Value(self.call("pick2", t, *both, self.places(pattern, t)), t)
+        early = 0 if span == width else self.early(buf, at, width, span)
+        side_by_side = pattern[: int(count)] == list(range(int(count)))
+        if side_by_side and early != 0 and (early is None or span & (span - 1) == 0):
+            return None  # one move, or several: nothing else is as good
+        if early is None:
+            vector = self.call("load_n", t, self.pointer(buf, at), str(span))
+        else:
+            pattern = [place + early for place in pattern]
+            vector = self.call("load", t, self.pointer(buf, index.add(at, -early)))
+        if side_by_side and not early:
+            return Value(vector, t)
+        return Value(self.call("pick", t, vector, self.places(pattern, t)), t)
+
+    def early(self, buf: Buf, at: Index, width: int, span: int) -> int | None:
+        """How many elements before a place a whole vector can be read that lies in the array and holds `span` elements
+        from there on; None if it cannot.
+
+        Elements that are read in addition are not used. They must not be written meanwhile, by whichever chunk.
+        """
+        if buf in self.written:
+            return None
+        found = index.bounds(self.resolve(at))
+        room = 1 + sum((n - 1) * s if isinstance(n, int) and isinstance(s, int) else -BOUNDLESS
+                       for n, s in zip(buf.shape, buf.strides, strict=True))
+        if found is None or not isinstance(found[0], int) or not isinstance(found[1], int):
+            return None
+        early = max(0, found[1] + width - room)
+        return early if early + span <= width and found[0] >= early else None
+
+    def places(self, pattern: Sequence[int], t: str) -> str:
+        """The name of a table of lane numbers, for vectors of type t."""
+        name, kind = self.names.temp("at"), "int64_t" if "64" in t else "int32_t"
+        self.emit(f"static const {kind} {name}[{len(pattern)}] = {{{', '.join(map(str, pattern))}}};")
+        return name
 
     def as_value(self, v: Value, dtype: DType) -> Value:
         """Bools in memory become masks in registers."""
@@ -266,6 +333,14 @@ class ExprPrinter(IndexPrinter):
             if ramp == t:
                 return Value(counted, t)
             return Value(self.call(f"cvt_{ramp.split('x')[0]}", t, counted), t)
+        pattern = self.pattern(e.index) if scalar in ("i32", "i64") else None
+        if pattern is not None:
+            first = self.index(index.substitute(e.index, {lanes.var: lanes.at}))
+            counted = self.call("load", t, self.places(pattern, t))
+            if first == "0":
+                return Value(counted, t)
+            base = self.call("splat", t, f"({memory(e.dtype)})({first})")
+            return Value(self.call("add", t, base, counted), t)
         array, l = self.names.temp("lane"), self.names.temp("l")
         var = IVar(l, lanes.width)
         self.names.vars[var] = l

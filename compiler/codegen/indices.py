@@ -69,6 +69,7 @@ class IndexPrinter:
         self.out: list[str] = []
         self.indent = 1
         self.lanes: Lanes | None = None
+        self.written: set[Buf] = set()  # arrays of others that the function writes
         self.registers: dict[tuple[Buf, tuple[int, ...], int], str] = {}
         self.acc_lanes: dict[Buf, tuple[int, int]] = {}
 

@@ -43,7 +43,7 @@ _FILES |= {
 }
 # Those so large that compilers should see them once.
 LARGE = frozenset(("lgamma", "digamma", "polygamma"))
-ROUTINES = frozenset(("argsort", "search_left", "search_right"))
+ROUTINES = frozenset(("argsort", "search_left", "search_right", "turn"))
 _WITH_SOURCE = ("cvt", "lookup")
 # Functions that some kinds of element (f, i, u, b, m) do not have.
 _KINDS = {

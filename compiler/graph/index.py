@@ -279,6 +279,20 @@ def substitute(a: Index, values: dict[IVar, Index]) -> Index:
     return total
 
 
+def along(a: Index, var: IVar, count: int, start: Index | None = None) -> list[int] | None:
+    """How far the values at `count` neighbours of a variable lie from the first, where that is the same from any
+    multiple of `count` on (or from `start`); else None."""
+    start = Index(((IVar("block", 1 << 31), count),)) if start is None else start
+    first = scale(substitute(a, {var: start}), -1)
+    found = []
+    for k in range(count):
+        apart = add(substitute(a, {var: add(start, k)}), first)
+        if apart.terms or not isinstance(apart.const, int):
+            return None
+        found.append(apart.const)
+    return found
+
+
 def linear(index: Sequence[Index], shape: Shape) -> Index:
     """Row-major offset."""
     total, stride = ZERO, 1

@@ -52,9 +52,12 @@ class Classes:
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Stages that become one kernel. `number` is the position in the order of execution."""
+    """Stages that become one kernel. `number` is the position in the order of execution.
 
-    kind: str  # "row" | "check" (rows that may fail the call) | "tile" | "vector" | "scatter" | "sequence" | "loop"
+    A "check" is rows that may fail the call, a "split" a contraction whose chunks a later kernel adds up.
+    """
+
+    kind: str  # "row" | "check" | "tile" | "split" | "vector" | "scatter" | "sequence" | "loop"
     stages: list[Stage]
     number: int
     frame: list[IVar] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -18,6 +19,7 @@ from .assembly import assembled, assembly
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
+    Expr,
     Kernel,
     Load,
     Loop,
@@ -37,6 +39,8 @@ from .memory import Layout, growing, nbytes, plan_memory
 from .names import identifier
 from .options import Options
 from .params import collect_params
+from .places import PlaceScheduler
+from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .separate import separate
@@ -46,7 +50,9 @@ from .tall import split_sums
 from .tiles import TileScheduler
 from .tiling import Plan, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
+from .windows import WindowPlan, plan_windows
 
+FEW = 16  # chunks whose results are added up in one expression
 LINE = 64  # bytes of a cache line
 
 
@@ -176,6 +182,7 @@ class Scope:
             order = in_order([*checks, *roots])
         self.roots = set(roots)
         self.plans: dict[Stage, Plan] = {}
+        self.windows: dict[Stage, WindowPlan] = {}
         self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
@@ -195,9 +202,12 @@ class Scope:
                 continue
             stage = _loop_stage(node) if node.op.kind == "control" else make_stage(node, kept.__contains__, once)
             if node.op.kind == "contraction":
-                found = plan(stage, target)
-                along = plan_vector(stage) if found is None else None
-                if found is not None:
+                windows = plan_windows(stage, kept.__contains__, target)
+                found = plan(stage, target) if windows is None else None
+                along = plan_vector(stage) if windows is None and found is None else None
+                if windows is not None:
+                    self.windows[stage] = windows
+                elif found is not None:
                     self.plans[stage] = found
                 elif along is not None:
                     self.vectors[stage] = along
@@ -205,6 +215,7 @@ class Scope:
         # New values of variables come last, so that they can replace old ones that nothing reads any more.
         stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
         kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
+        kinds.update((s, "tile" if p.parts == 1 else "split") for s, p in self.windows.items())
         self.fuser = Fuser(stages, kinds, self._homes())
         self.groups = self.fuser.run()
         self._index_readers()
@@ -227,7 +238,13 @@ class Scope:
 
     def _packed_operand(self, node: Node) -> set[int]:
         """Which operand of a contraction is packed, and so may be computed on the way."""
-        probe = make_stage(node, lambda n: n is not node)
+        def alone(n: Node) -> bool:
+            return n is not node
+
+        probe = make_stage(node, alone)
+        windows = plan_windows(probe, alone, self.shared.target)
+        if windows is not None:
+            return {windows.operand} if windows.over_positions else {0, 1}
         found = plan(probe, self.shared.target)
         return set() if found is None else {1 - found.rows_operand}
 
@@ -251,10 +268,13 @@ class Scope:
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
-        if group.kind == "tile":
-            scheduler = TileScheduler(
-                group, self.plans[first], self.fuser.classes, self, self.shared.target, self.shared.tiles
-            )
+        context = (self.fuser.classes, self, self.shared.target)
+        if first in self.windows:
+            windows = self.windows[first]
+            make = PositionScheduler if windows.over_positions else PlaceScheduler
+            self._add(make(group, windows, *context, name, self.shared.tiles).build())
+        elif group.kind == "tile":
+            scheduler = TileScheduler(group, self.plans[first], *context, self.shared.tiles)
             packing = scheduler.packing(self._name("pack"))
             if packing is not None:
                 self._add(packing)
@@ -382,7 +402,7 @@ class Scope:
             if number < self.position:
                 continue
             if group.kind == "tile":
-                if reader in self.plans:
+                if reader in self.plans or reader in self.windows:
                     return False
             elif group.kind != "row" or self.rows.nest_of[reader].level > self.rows.nest_of[maker].level:
                 return False
@@ -407,12 +427,17 @@ class Scope:
         buf = Buf(self.shared.unique(f"{_value_name(stage.node)}_parts"), stage.node.dtype,
                   (chunks, *stage.node.shape), "arena")
         axes = tuple(IVar(f"i{k}", n) for k, n in enumerate(stage.node.shape))
-        over = IVar("part", chunks)
-        at = (index.of(over), *(index.of(v) for v in axes))
-        value = Load(buf, at, stage.node.dtype)
-        # The buffer stands where other stages have a node; it has a shape as they do.
         combining = "add" if stage.combine == "fma" else stage.combine
-        combine = Stage(stage.node, axes, (over,), combining, value, [(buf, at)], 1, 1,  # type: ignore[list-item]
+        over: tuple[IVar, ...] = (IVar("part", chunks),)
+        parts = [index.of(over[0])]
+        if isinstance(chunks, int) and chunks <= FEW and combining in ("add", "mul", "max"):
+            over, parts = (), [index.of(k) for k in range(chunks)]
+        # The buffer stands where other stages have a node; it has a shape as they do.
+        reads: list[Any] = [(buf, (part, *(index.of(v) for v in axes))) for part in parts]
+        value: Expr = Load(buf, reads[0][1], stage.node.dtype)
+        for _, at in reads[1:]:
+            value = Op(combining or "add", (value, Load(buf, at, stage.node.dtype)), stage.node.dtype)
+        combine = Stage(stage.node, axes, over, combining if over else None, value, reads, len(parts), len(parts),
                         combines=True)
         self._insert(combine, stage)
         return buf
@@ -443,7 +468,7 @@ def _value_name(node: Node) -> str:
 def _kernel_name(group: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
     names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
-    if group.kind == "tile":
+    if group.kind in ("tile", "split"):
         names[0] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))
     return "_".join(distinct[:3]) or "copy"

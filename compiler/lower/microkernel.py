@@ -53,3 +53,53 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]
     kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
+
+
+def nested_tile_kernel(
+    dtype: DType, rows: tuple[int, int], vectors: int, lanes: int, adds: bool, levels: int
+) -> Kernel:
+    """c[rows, width] (+)= Σ a[row offset + depth offset] · b[depth offset, width], in registers.
+
+    Rows come in two levels with a stride each; the depth has as many levels as it takes to walk through a window.
+    """
+    width, count = vectors * lanes, rows[0] * rows[1]
+    outer_row, inner_row, c_row = (Dim(n, min=0) for n in ("outer_row", "inner_row", "c_row"))
+    a = Buf("a", dtype, (1,), "arg")
+    b = Buf("b", dtype, (1,), "arg")
+    c = Buf("c", dtype, (count, width), "arg", (c_row, 1))
+    acc = Buf("c", dtype, (count, width), "register")
+    column = Buf("b", dtype, (width,), "register")
+    row = Buf("a", dtype, (count, lanes), "register")
+    depth = [Dim(f"depth{n}", min=0) for n in range(levels)]
+    a_step, b_step = ([Dim(f"{side}_step{n}", min=0) for n in range(levels)] for side in "ab")
+    i, j = IVar("i", count), IVar("j", width)
+    ks = [IVar(f"k{n}", depth[n]) for n in range(levels)]
+    at = (index.of(i), index.of(j))
+    a_at, b_at = (Index(zip(ks, steps, strict=True)) for steps in (a_step, b_step))
+    a_at = index.add(a_at, index.scale(index.floordiv(index.of(i), rows[1]), outer_row))
+    a_at = index.add(a_at, index.scale(index.mod(index.of(i), rows[1]), inner_row))
+
+    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
+        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
+
+    def each_row(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(count), "unroll", list(statements))
+
+    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
+    step: list[Stmt] = [
+        columns(Store(column, (index.of(j),), Load(b, (index.add(b_at, index.of(j)),), dtype))),
+        each_row(columns(Store(row, at, Load(a, (a_at,), dtype)), 1), columns(Reduce(acc, at, "fma", product))),
+    ]
+    for k in reversed(ks):
+        step = [Loop(k, index.ZERO, index.of(k.extent), "seq", step)]
+    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
+    body = [each_row(columns(Store(acc, at, begin))), *step, each_row(columns(Store(c, at, Load(acc, at, dtype))))]
+    height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
+    name = f"tile_{'add_' if adds else ''}{height}x{width}_{levels}{'d' if dtype.itemsize == 8 else ''}"
+    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
+    kernel.registers = [acc, column, row]
+    kernel.size_params = [outer_row, inner_row, c_row]
+    for n in range(levels):
+        kernel.size_params += [depth[n], a_step[n], b_step[n]]
+    kernel.title = f"c[{count}, {width}] {'+' if adds else ''}= a[{count}, depth] @ b[depth, {width}]"
+    return kernel

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..graph import index, sizes
-from ..graph.index import Index, IVar
+from ..graph.index import Index, IVar, Quotient
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .fuse import Classes, Group, settled
@@ -20,7 +20,20 @@ from .schedule import Placement
 from .stages import Part, Stage
 
 FLAT_BLOCK = 4096  # elements of a block when a kernel has only one long axis
+WINDOW = 4  # places of a window that are gone through side by side
+LANES = 16  # neighbours that lie within twice as many elements can be picked from two vectors
 COLUMN_BLOCK = 256  # the same where every block carries accumulators
+
+
+def _gain(offset: Index, v: IVar) -> int:
+    """What lanes along a variable are worth to an access: most where they are neighbours in memory."""
+    stride = offset.affine_in(v)
+    if stride in (0, 1):
+        return 2 if stride == 1 else 0
+    if stride not in (None, 2):
+        return -1
+    found = index.along(offset, v, LANES)
+    return -1 if found is None or min(found) < 0 or max(found) >= 2 * LANES else 1
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +59,7 @@ class Arrangement:
             # Lanes that are summed up have no place each in an array of results.
             self.frame = [c for c in self.frame if c is not self.vec]
         self._split_frame()
+        self._split_windows()
         self._assign_nests()
 
     def _class_axes(self, stage: Stage) -> list[IVar]:
@@ -61,9 +75,11 @@ class Arrangement:
                 return False
             own = tuple(index.of(v) for v in s.axes)
             for node, at in s.reads:
-                if at != own and any(i.terms for i in at):
+                lead = max(0, len(at) - len(own))  # chunks of sums lie one behind the other
+                same = at[lead:] == own and not any(i.terms for i in at[:lead])
+                if not same and any(i.terms for i in at):
                     return False
-                if at == own and (node.shape != s.node.shape or not self.place.contiguous(node)):
+                if same and (node.shape[lead:] != s.node.shape or not self.place.contiguous(node)):
                     return False
             if any(isinstance(e, (IndexValue, Guarded)) or (isinstance(e, Load) and e.guards)
                    for e in expressions([s.value])):
@@ -87,8 +103,7 @@ class Arrangement:
                 for v in s.loop_axes:
                     if v.extent == 1:
                         continue
-                    stride = offset.affine_in(v)
-                    gain = 2 if stride == 1 else 0 if stride == 0 else -1
+                    gain = _gain(offset, v)
                     key = (node, self.classes.find(v))
                     walks[key] = min(walks.get(key, 2), gain)
         score: dict[IVar, int] = {}
@@ -143,6 +158,36 @@ class Arrangement:
             self.vec_var = IVar("j", vec.extent)
             self.at[vec] = index.of(self.vec_var)
             self.inner_extent[vec] = index.of(vec.extent)
+
+    def _split_windows(self) -> None:
+        """Walks along inner axes window by window, where indices ask for the window and the place within it: what is
+        the same all over a window is then found once for it."""
+        self.split: dict[IVar, tuple[IVar, IVar]] = {}
+        if self.flat:
+            return
+        for size, c in sorted(self._windowed(), key=lambda found: (found[1].order, found[0])):
+            if c not in self.at and c is not self.vec and c not in self.split and sizes.hint(c.extent) > size:
+                window, place = IVar(c.name, sizes.floordiv(c.extent, size)), IVar("p", size)
+                self.split[c] = window, place
+                self.at[c] = index.add(index.scale(index.of(window), size), index.of(place))
+
+    def _windowed(self) -> set[tuple[int, IVar]]:
+        """Classes that are divided by a few elements, with how many."""
+        found: set[tuple[int, IVar]] = set()
+        for s in self.group.stages:
+            own = set(s.loop_axes)
+            pending = [i for _, at in s.reads for i in at]
+            while pending:
+                for atom, _ in pending.pop().terms:
+                    if not isinstance(atom, Quotient):
+                        continue
+                    pending.append(atom.key[0])
+                    v, size = atom.key[0].as_var(), atom.key[1]
+                    if v in own and isinstance(size, int) and size <= WINDOW and isinstance(v.extent, int) and (
+                        v.extent % size == 0
+                    ):
+                        found.add((size, self.classes.find(v)))
+        return found
 
     def _inner(self, stage: Stage) -> tuple[IVar, ...]:
         """Classes that the stage loops over inside the frame; the vector class is always inside."""
@@ -261,7 +306,7 @@ class Arrangement:
             return (index.of(self.vec_var),)
         inner = self._inner_out(s)
         return tuple(
-            index.of(self.vec_var) if c is self.vec else index.of(c)
+            index.of(self.vec_var) if c is self.vec else self.at.get(c, index.of(c))
             for c in map(self.classes.find, s.axes)
             if c in inner
         )

@@ -146,6 +146,10 @@ class RowScheduler(Arrangement):
                 lanes = self._lanes(body) if vec else 1
                 hi = self.inner_extent[c]
                 loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, self.limit)
+            elif c in self.split:
+                window, place = self.split[c]
+                loop = Loop(place, index.ZERO, index.of(place.extent), "unroll", body)
+                loop = Loop(window, index.ZERO, index.of(window.extent), "seq", [loop])
             else:
                 loop = Loop(c, index.ZERO, index.of(c.extent), "seq", body)
             body = [loop]

@@ -17,6 +17,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
 from .residuals import combine_residuals
+from .written import combined, elements, is_written_out, joined, narrowed
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
 CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
@@ -151,6 +152,8 @@ class Expander:
             return []
         if node.op.kind == "elementwise":
             return [((operand, at, guards, False), ()) for operand in node.inputs]
+        if node.op.kind == "reduction":
+            return [((node.inputs[0], i, guards, False), ()) for i in elements(node, at)]
         assert node.op.access is not None, node
         if node.op.name == "after":
             self.after.update(through_views(i) for i in node.inputs[1:])
@@ -173,6 +176,9 @@ class Expander:
             self._read(node, at)
             return Load(node, at, dtype, guards, Const(0, dtype) if guards else None)
         values = [self.memo[part] for part, _ in parts]
+        if node.op.kind == "reduction":
+            self.ops, self.cost = self.ops + 4 * len(values), self.cost + 4 * len(values)
+            return combined(node, values, node.op.combine or "add")
         if node.op.kind == "elementwise":
             self.ops += 1
             self.cost += node.op.cost
@@ -184,7 +190,7 @@ class Expander:
                 attr = node
             elif node.attrs:
                 name = f"{name}{node.attrs[0]}"
-            return Op(name, tuple(values), dtype, attr)
+            return narrowed(Op(name, tuple(values), dtype, attr))
         result = values[-1]
         for value, (_, own) in zip(reversed(values[:-1]), reversed(parts[:-1]), strict=True):
             self._look_up([g.index for g in own])
@@ -240,6 +246,7 @@ def choose_kept(
     cost: dict[Node, int] = {}
     count: dict[Node, int] = {}
     epilogue: dict[Node, bool] = {}
+    remade: set[Node] = set()
 
     def keep_source(node: Node) -> None:
         source = through_views(node)
@@ -255,7 +262,15 @@ def choose_kept(
         spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
         cost[node] = spent + sum(cost[i] for i in node.inputs)
         count[node] = 1 + sum(count[i] for i in node.inputs)
-        if op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
+        if is_written_out(node):
+            several = sizes.product(node.inputs[0].shape[a] for a in node["axes"])
+            count[node] = several * (4 + count[node.inputs[0]])  # type: ignore[assignment]
+            if count[node] > LONGEST:
+                keep_source(node.inputs[0])
+        if op.name == "argmax" and is_written_out(node) and cost[node.inputs[0]] == 0 and uses.get(node, 0) == 1:
+            # Found again for every element of a window, from what lies side by side.
+            remade.add(node)
+        elif op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
             kept.add(node)
         if op.kind == "contraction":
             for k, operand in enumerate(node.inputs):
@@ -284,7 +299,7 @@ def choose_kept(
                 cost[node] = 0
         elif op.name == "broadcast" and recompute != "all":
             x = node.inputs[0]
-            if cost[x] > CHEAP and sizes.product(x.shape) != sizes.product(node.shape):
+            if cost[x] > CHEAP and x not in remade and sizes.product(x.shape) != sizes.product(node.shape):
                 keep_source(x)
                 cost[node] = 0
         if op.kind == "elementwise":
@@ -318,16 +333,20 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
     combine = node.op.combine
     if kind == "reduction":
         x, summed = node.inputs[0], node["axes"]
-        reduce = tuple(IVar(f"r{k}", x.shape[a]) for k, a in enumerate(summed))
-        free, bound = iter(at), iter(reduce)
-        full = tuple(index.of(next(bound)) if k in summed else next(free) for k in range(len(x.shape)))
-        value = expander.expand(x, full)
+        reduce = () if is_written_out(node) else tuple(IVar(f"r{k}", x.shape[a]) for k, a in enumerate(summed))
+        values = [expander.expand(x, i) for i in (elements(node, at) if not reduce else [joined(node, at, reduce)])]
         if x.dtype != node.dtype and combine in ("add", "mul"):
-            value = Op("cvt", (value,), node.dtype, x.dtype)
-        if combine == "add" and isinstance(value, Op) and value.name == "mul" and once(x) and is_float(node.dtype):
+            values = [Op("cvt", (v,), node.dtype, x.dtype) for v in values]
+        if combine == "add" and all(isinstance(v, Op) and v.name == "mul" for v in values) and once(x) and (
+            is_float(node.dtype)
+        ):
             # A product that only this sum needs goes into it with one rounding. That is a property of the graph, so
             # no schedule changes the bits.
-            value, combine = Op("pair", value.args, node.dtype), "fma"
+            values, combine = [Op("pair", v.args, node.dtype) for v in values if isinstance(v, Op)], "fma"
+        value = values[0]
+        if is_written_out(node):
+            value, combine = combined(node, values, combine or "add"), None
+            expander.ops, expander.cost = expander.ops + 4 * len(values), expander.cost + 4 * len(values)
         if combine == "argmax":
             position = index.linear([index.of(v) for v in reduce], tuple(v.extent for v in reduce))
     elif kind == "contraction":

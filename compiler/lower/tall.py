@@ -41,6 +41,8 @@ def _in_parts(node: Node, target: Target) -> Node | None:
     (x, y), extents, n_out, maps = node.inputs, node["extents"], node["n_out"], (node["a_map"], node["b_map"])
     if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
         return None
+    if any(len(axis[0]) > 1 for axes in maps for axis in axes):
+        return None  # sums over windows share their images out themselves
     over, parts = _few(node, target) or _long(node) or (0, 0)
     if not parts:
         return None

@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.index import Guard, Index, IVar
-from ..graph.node import Node
+from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip, cut, cut_rows, depth_step, shallow, strips
+from .epilogue import finished, placed
 from .fuse import Classes, Group
-from .instantiate import Shared, instantiate
-from .ir import Buf, Call, Const, Expr, Guarded, Kernel, Load, Loop, Prefetch, Stmt, Store
+from .instantiate import Shared
+from .ir import Buf, Call, Const, Kernel, Load, Loop, Prefetch, Routine, Stmt, Store
 from .microkernel import tile_kernel
 from .schedule import Placement, lanes_for
 from .tiling import Plan, index_vars, merged_stride
@@ -49,6 +49,7 @@ class TileScheduler:
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         self.full, self.last = strips(self.n, plan)
         self.lies = self._lies()
+        self.across = None if self.lies else self._across()
         self.apart = self._packs_apart()
         self.panel: dict[Strip, Buf] = {}
 
@@ -141,6 +142,22 @@ class TileScheduler:
             return None
         return source, offset, stride
 
+    def _across(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its columns, where it is contiguous along the depth instead."""
+        p = self.plan
+        assert self.stage.factors is not None
+        factor = self.stage.factors[1 - p.rows_operand]
+        if not isinstance(factor, Load) or factor.guards or not isinstance(self.n, int):
+            return None
+        source = self.place.buffer(factor.buf)
+        offset = index.linear_strides(factor.index, source.strides)
+        if any(offset.affine_in(v) is None for v in (*p.depth, *p.columns, *p.outer, *p.batch)):
+            return None
+        stride = merged_stride(offset, p.columns)
+        if merged_stride(offset, p.depth) != 1 or stride is None or stride in (0, 1):
+            return None
+        return source, offset, stride
+
     def _home(self) -> tuple[Buf, Extent] | None:
         """The result with the stride of its rows, where whole tiles can be stored straight into it."""
         p = self.plan
@@ -172,7 +189,28 @@ class TileScheduler:
                 label = "tile" if strip is wide else "edge_tile"
                 self.tile[strip] = known or Buf(label, dtype, (rows, width), "scratch")
                 found += [self.tile[strip]] if known is None else []
-        self.kernel.scratch = found
+        self.rows = self._rows_panel()
+        self.kernel.scratch = [*found, self.rows] if self.rows is not None else found
+
+    def _rows_panel(self) -> Buf | None:
+        """Room for the chunk's rows, tile by tile, where a step of depth takes them far: tiles would read a few numbers
+        here and there, and more than one panel reads them."""
+        p = self.plan
+        if not self.several or self.panels < 2 or not isinstance(self.m, int) or not isinstance(self.step, int):
+            return None
+        source, offset = self._direct()
+        if merged_stride(offset, p.rows) != 1 or merged_stride(offset, p.depth) == 1:
+            return None
+        count = -(-self.block // p.tile_rows) * self.step
+        return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
+
+    def _direct(self) -> tuple[Buf, Index]:
+        """The rows' operand and where its elements lie."""
+        assert self.stage.factors is not None
+        direct = self.stage.factors[self.plan.rows_operand]
+        assert isinstance(direct, Load)
+        source = self.place.buffer(direct.buf)
+        return source, index.linear_strides(direct.index, source.strides)
 
     def _over_panels(self, make: Callable[[Strip, Index], list[Stmt]]) -> list[Stmt]:
         """Statements for every panel of the chunk, by its number within the chunk."""
@@ -224,7 +262,8 @@ class TileScheduler:
                     lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
                 )
 
-            return [*([] if self.apart else self._pack(start, outer, count)), *self._over_panels(one)]
+            fill = [] if self.apart else self._pack(start, outer, count)
+            return [*fill, *self._pack_rows(start, outer, count), *self._over_panels(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -278,6 +317,8 @@ class TileScheduler:
         p = self.plan
         if not self.panel:
             return []
+        if self.across is not None:
+            return self._over_panels(lambda strip, at: self._turn(strip, at, start, outer, count))
         values = {**self.batch_at, **outer}
         if count == self.depth:
             loops = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
@@ -299,6 +340,30 @@ class TileScheduler:
             return index.scale(index.add(self.first_panel, at), self.depth)
         return index.scale(at, self.step)
 
+    def _turn(self, strip: Strip, at: Index, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """One panel of an operand that lies across: its columns are contiguous along the depth."""
+        if strip not in self.panel:
+            return []
+        assert self.across is not None and strip.valid is not None
+        source, offset, stride = self.across
+        panel = self.panel[strip]
+        p = self.plan
+        column = self._first_column(at)
+        values = {**self.batch_at, **outer, **dict.fromkeys(p.depth, index.ZERO)}
+        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
+        first = index.scale(self._panel_from(at), strip.width) if strip is self.full else index.ZERO
+        call = Call(
+            Routine("turn", panel.dtype, (False, True)),
+            ((source, index.add(index.substitute(offset, values), start)), (panel, first)),
+            tuple(index.of(n) for n in (stride, strip.width, strip.valid, count)),
+        )
+        if strip.whole:
+            return [call]
+        k, z = IVar("k", count), IVar("z", strip.width)
+        zero: list[Stmt] = [Store(panel, (index.of(k), index.of(z)), Const(0, panel.dtype))]
+        clear = Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes)
+        return [Loop(k, index.ZERO, index.of(count), "seq", [clear]), call]
+
     def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
         """One step of a panel; columns that do not exist are 0."""
         p = self.plan
@@ -311,7 +376,7 @@ class TileScheduler:
         column = index.add(self._first_column(at), index.of(j))
         there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[1 - p.rows_operand], {**values, **there}, {}, Shared())
+        value = placed(self.stage.factors[1 - p.rows_operand], {**values, **there}, self.place, {}, Shared())
         body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
         if isinstance(value, Load) and not value.guards:
             later = {k: index.add(index.of(k), AHEAD)}
@@ -325,18 +390,35 @@ class TileScheduler:
             packed = [Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes), *packed]
         return packed
 
+    def _pack_rows(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
+        """Fills the room for the chunk's rows with `count` steps, one step of all of them at a time."""
+        if self.rows is None:
+            return []
+        p = self.plan
+        k, i, t = IVar("k", count), IVar("i", p.tile_rows), IVar("t", -(-self.block // p.tile_rows))
+        row = index.add(self.first_row, index.add(index.scale(index.of(t), p.tile_rows), index.of(i)))
+        at = index.add(start, index.of(k))
+        values = {**self.batch_at, **outer}
+        values.update(zip(p.rows, index.unflatten(row, tuple(v.extent for v in p.rows)), strict=True))
+        values.update(zip(p.depth, index.unflatten(at, tuple(v.extent for v in p.depth)), strict=True))
+        assert self.stage.factors is not None
+        value = self._instantiate(self.stage.factors[p.rows_operand], values, {}, Shared())
+        line = index.add(index.scale(index.of(t), self.step), index.of(k))
+        body: list[Stmt] = [Store(self.rows, (line, index.of(i)), value)]
+        left = index.add(index.of(self.m), index.scale(row, -1))
+        left = index.add(left, index.of(i))
+        limit = left if not (isinstance(self.m, int) and self.m % p.tile_rows == 0) else None
+        lanes = 2
+        while lanes * 2 <= min(p.tile_rows, p.lanes):
+            lanes *= 2
+        each = Loop(i, index.ZERO, index.of(p.tile_rows), "vec", body, lanes, limit=limit)
+        there = self._rows_left()
+        tiles = None if there is None else index.floordiv(index.add(there, p.tile_rows - 1), p.tile_rows)
+        return [Loop(k, index.ZERO, index.of(count), "seq",
+                     [Loop(t, index.ZERO, index.of(t.extent), "seq", [each], limit=tiles)])]
+
     def _columns_left(self, at: Index) -> Index:
         return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
-
-    def _instantiate(
-        self, expr: Expr, values: dict[IVar, Index], local: dict[Node, Expr], shared: Shared
-    ) -> Expr:
-        def resolve(node: Node, at: tuple[Index, ...], guards: tuple[Guard, ...], fill: Expr | None) -> Expr:
-            if node in local:
-                return local[node] if fill is None else Guarded(guards, local[node], fill, node.dtype)
-            return Load(self.place.buffer(node), at, node.dtype, guards, fill)
-
-        return instantiate(expr, values, resolve, self.place.buffer, shared)
 
     def _rows_left(self) -> Index | None:
         """Rows of the chunk, where they may be fewer than a block."""
@@ -374,22 +456,18 @@ class TileScheduler:
         outer: Outer,
     ) -> list[Stmt]:
         p = self.plan
-        assert self.stage.factors is not None
-        direct = self.stage.factors[p.rows_operand]
-        assert isinstance(direct, Load)
-        source = self.place.buffer(direct.buf)
+        source, offset = self._direct()
         values = {**self.batch_at, **outer}
         at_row, column = index.add(self.first_row, row), self._first_column(at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         values.update(dict.fromkeys(p.depth, index.ZERO))
-        offset = index.linear_strides(direct.index, source.strides)
         row_stride, depth_stride = merged_stride(offset, p.rows), merged_stride(offset, p.depth)
         assert row_stride is not None and depth_stride is not None
-        base = index.add(
-            index.linear_strides([index.substitute(i, values) for i in direct.index], source.strides),
-            index.scale(start, depth_stride),
-        )
+        base = index.add(index.substitute(offset, values), index.scale(start, depth_stride))
+        if self.rows is not None:
+            # Tiles begin at multiples of their height, so this is tile after tile.
+            source, base, row_stride, depth_stride = self.rows, index.scale(row, self.step), 1, p.tile_rows
         panel: tuple[Buf, Index, Extent]
         if strip in self.panel:
             first = self._panel_from(at) if strip is self.full else index.ZERO
@@ -438,17 +516,8 @@ class TileScheduler:
         values = dict(self.batch_at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        by_class = {self.classes.find(v): at for v, at in values.items()}
         element = Load(tile, (index.of(i), index.of(j)), tile.dtype)
-        local: dict[Node, Expr] = {self.stage.node: element}
-        body: list[Stmt] = []
-        shared = Shared()
-        for s in self.group.stages:
-            mine = {v: by_class[self.classes.find(v)] for v in s.axes}
-            if s is not self.stage:
-                local[s.node] = self._instantiate(s.value, mine, local, shared)
-            if self.place.external(s):
-                body.append(Store(self.place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
+        body = finished(self.group, self.classes, self.place, values, element)
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         lanes = lanes_for(body, self.target)
         if merged_stride(out, p.columns) == 1 or merged_stride(out, p.rows) != 1:

@@ -1,103 +1,5 @@
-/* c[4, 16] = a[4, depth] @ b[depth, 16] */
-static void tile_4x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
-{
-  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1;
-  f32x8 b0, b1;
-  f32x8 a0_0, a1_0, a2_0, a3_0;
-  c0_0 = f32x8_splat(0.0f);
-  c0_1 = f32x8_splat(0.0f);
-  c1_0 = f32x8_splat(0.0f);
-  c1_1 = f32x8_splat(0.0f);
-  c2_0 = f32x8_splat(0.0f);
-  c2_1 = f32x8_splat(0.0f);
-  c3_0 = f32x8_splat(0.0f);
-  c3_1 = f32x8_splat(0.0f);
-  for (int64_t k = 0; k < depth; k++) {
-    const f32x8 x_1 = f32x8_load(b + k * 16);
-    b0 = x_1;
-    const f32x8 x_2 = f32x8_load(b + k * 16 + 8);
-    b1 = x_2;
-    const float c_3 = a[k * depth_stride];
-    a0_0 = f32x8_splat(c_3);
-    c0_0 = f32x8_fma(a0_0, b0, c0_0);
-    c0_1 = f32x8_fma(a0_0, b1, c0_1);
-    const float c_4 = a[k * depth_stride + row_stride];
-    a1_0 = f32x8_splat(c_4);
-    c1_0 = f32x8_fma(a1_0, b0, c1_0);
-    c1_1 = f32x8_fma(a1_0, b1, c1_1);
-    const float c_5 = a[k * depth_stride + (row_stride * 2)];
-    a2_0 = f32x8_splat(c_5);
-    c2_0 = f32x8_fma(a2_0, b0, c2_0);
-    c2_1 = f32x8_fma(a2_0, b1, c2_1);
-    const float c_6 = a[k * depth_stride + (row_stride * 3)];
-    a3_0 = f32x8_splat(c_6);
-    c3_0 = f32x8_fma(a3_0, b0, c3_0);
-    c3_1 = f32x8_fma(a3_0, b1, c3_1);
-  }
-  f32x8_store(c, c0_0);
-  f32x8_store(c + 8, c0_1);
-  f32x8_store(c + 16, c1_0);
-  f32x8_store(c + 24, c1_1);
-  f32x8_store(c + 32, c2_0);
-  f32x8_store(c + 40, c2_1);
-  f32x8_store(c + 48, c3_0);
-  f32x8_store(c + 56, c3_1);
-}
-
-/* c[8, 8] = a[8, depth] @ b[depth, 8] */
-static void tile_8x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
-{
-  f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0;
-  f32x8 b0;
-  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0, a6_0, a7_0;
-  c0_0 = f32x8_splat(0.0f);
-  c1_0 = f32x8_splat(0.0f);
-  c2_0 = f32x8_splat(0.0f);
-  c3_0 = f32x8_splat(0.0f);
-  c4_0 = f32x8_splat(0.0f);
-  c5_0 = f32x8_splat(0.0f);
-  c6_0 = f32x8_splat(0.0f);
-  c7_0 = f32x8_splat(0.0f);
-  for (int64_t k = 0; k < depth; k++) {
-    const f32x8 x_1 = f32x8_load(b + k * 8);
-    b0 = x_1;
-    const float c_2 = a[k * depth_stride];
-    a0_0 = f32x8_splat(c_2);
-    c0_0 = f32x8_fma(a0_0, b0, c0_0);
-    const float c_3 = a[k * depth_stride + row_stride];
-    a1_0 = f32x8_splat(c_3);
-    c1_0 = f32x8_fma(a1_0, b0, c1_0);
-    const float c_4 = a[k * depth_stride + (row_stride * 2)];
-    a2_0 = f32x8_splat(c_4);
-    c2_0 = f32x8_fma(a2_0, b0, c2_0);
-    const float c_5 = a[k * depth_stride + (row_stride * 3)];
-    a3_0 = f32x8_splat(c_5);
-    c3_0 = f32x8_fma(a3_0, b0, c3_0);
-    const float c_6 = a[k * depth_stride + (row_stride * 4)];
-    a4_0 = f32x8_splat(c_6);
-    c4_0 = f32x8_fma(a4_0, b0, c4_0);
-    const float c_7 = a[k * depth_stride + (row_stride * 5)];
-    a5_0 = f32x8_splat(c_7);
-    c5_0 = f32x8_fma(a5_0, b0, c5_0);
-    const float c_8 = a[k * depth_stride + (row_stride * 6)];
-    a6_0 = f32x8_splat(c_8);
-    c6_0 = f32x8_fma(a6_0, b0, c6_0);
-    const float c_9 = a[k * depth_stride + (row_stride * 7)];
-    a7_0 = f32x8_splat(c_9);
-    c7_0 = f32x8_fma(a7_0, b0, c7_0);
-  }
-  f32x8_store(c, c0_0);
-  f32x8_store(c + 8, c1_0);
-  f32x8_store(c + 16, c2_0);
-  f32x8_store(c + 24, c3_0);
-  f32x8_store(c + 32, c4_0);
-  f32x8_store(c + 40, c5_0);
-  f32x8_store(c + 48, c6_0);
-  f32x8_store(c + 56, c7_0);
-}
-
 /* c[6, 16] = a[6, depth] @ b[depth, 16] */
-static void tile_6x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+static void tile_6x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
 {
   f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1, c4_0, c4_1, c5_0, c5_1;
   f32x8 b0, b1;
@@ -115,10 +17,12 @@ static void tile_6x16(const float *restrict a, const float *restrict b, float *r
   c5_0 = f32x8_splat(0.0f);
   c5_1 = f32x8_splat(0.0f);
   for (int64_t k = 0; k < depth; k++) {
-    const f32x8 x_1 = f32x8_load(b + k * 16);
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    const f32x8 x_2 = f32x8_load(b + k * 16 + 8);
+    const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -146,20 +50,197 @@ static void tile_6x16(const float *restrict a, const float *restrict b, float *r
   }
   f32x8_store(c, c0_0);
   f32x8_store(c + 8, c0_1);
-  f32x8_store(c + 16, c1_0);
-  f32x8_store(c + 24, c1_1);
-  f32x8_store(c + 32, c2_0);
-  f32x8_store(c + 40, c2_1);
-  f32x8_store(c + 48, c3_0);
-  f32x8_store(c + 56, c3_1);
-  f32x8_store(c + 64, c4_0);
-  f32x8_store(c + 72, c4_1);
-  f32x8_store(c + 80, c5_0);
-  f32x8_store(c + 88, c5_1);
+  f32x8_store(c + result_stride, c1_0);
+  f32x8_store(c + (result_stride + 8), c1_1);
+  f32x8_store(c + (result_stride * 2), c2_0);
+  f32x8_store(c + (result_stride * 2 + 8), c2_1);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 3 + 8), c3_1);
+  f32x8_store(c + (result_stride * 4), c4_0);
+  f32x8_store(c + (result_stride * 4 + 8), c4_1);
+  f32x8_store(c + (result_stride * 5), c5_0);
+  f32x8_store(c + (result_stride * 5 + 8), c5_1);
+}
+
+/* c[6, 4] = a[6, depth] @ b[depth, 4] */
+static void tile_6x4(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+{
+  f32x4 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0;
+  f32x4 b0;
+  f32x4 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0;
+  c0_0 = f32x4_splat(0.0f);
+  c1_0 = f32x4_splat(0.0f);
+  c2_0 = f32x4_splat(0.0f);
+  c3_0 = f32x4_splat(0.0f);
+  c4_0 = f32x4_splat(0.0f);
+  c5_0 = f32x4_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x4 x_1 = f32x4_load(b + k * panel_stride);
+    b0 = x_1;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x4_splat(c_2);
+    c0_0 = f32x4_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x4_splat(c_3);
+    c1_0 = f32x4_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x4_splat(c_4);
+    c2_0 = f32x4_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x4_splat(c_5);
+    c3_0 = f32x4_fma(a3_0, b0, c3_0);
+    const float c_6 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x4_splat(c_6);
+    c4_0 = f32x4_fma(a4_0, b0, c4_0);
+    const float c_7 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x4_splat(c_7);
+    c5_0 = f32x4_fma(a5_0, b0, c5_0);
+  }
+  f32x4_store(c, c0_0);
+  f32x4_store(c + result_stride, c1_0);
+  f32x4_store(c + (result_stride * 2), c2_0);
+  f32x4_store(c + (result_stride * 3), c3_0);
+  f32x4_store(c + (result_stride * 4), c4_0);
+  f32x4_store(c + (result_stride * 5), c5_0);
+}
+
+/* c[4, 16] = a[4, depth] @ b[depth, 16] */
+static void tile_4x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+{
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1;
+  f32x8 b0, b1;
+  f32x8 a0_0, a1_0, a2_0, a3_0;
+  c0_0 = f32x8_splat(0.0f);
+  c0_1 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c1_1 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c2_1 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c3_1 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
+    b0 = x_1;
+    const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
+    b1 = x_2;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
+    const float c_3 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_3);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+    const float c_4 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_4);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    c1_1 = f32x8_fma(a1_0, b1, c1_1);
+    const float c_5 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_5);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_6 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_6);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+  f32x8_store(c + result_stride, c1_0);
+  f32x8_store(c + (result_stride + 8), c1_1);
+  f32x8_store(c + (result_stride * 2), c2_0);
+  f32x8_store(c + (result_stride * 2 + 8), c2_1);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 3 + 8), c3_1);
+}
+
+/* c[4, 4] = a[4, depth] @ b[depth, 4] */
+static void tile_4x4(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+{
+  f32x4 c0_0, c1_0, c2_0, c3_0;
+  f32x4 b0;
+  f32x4 a0_0, a1_0, a2_0, a3_0;
+  c0_0 = f32x4_splat(0.0f);
+  c1_0 = f32x4_splat(0.0f);
+  c2_0 = f32x4_splat(0.0f);
+  c3_0 = f32x4_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x4 x_1 = f32x4_load(b + k * panel_stride);
+    b0 = x_1;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x4_splat(c_2);
+    c0_0 = f32x4_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x4_splat(c_3);
+    c1_0 = f32x4_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x4_splat(c_4);
+    c2_0 = f32x4_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x4_splat(c_5);
+    c3_0 = f32x4_fma(a3_0, b0, c3_0);
+  }
+  f32x4_store(c, c0_0);
+  f32x4_store(c + result_stride, c1_0);
+  f32x4_store(c + (result_stride * 2), c2_0);
+  f32x4_store(c + (result_stride * 3), c3_0);
+}
+
+/* c[8, 8] = a[8, depth] @ b[depth, 8] */
+static void tile_8x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+{
+  f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0;
+  f32x8 b0;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0, a6_0, a7_0;
+  c0_0 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
+  c6_0 = f32x8_splat(0.0f);
+  c7_0 = f32x8_splat(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
+    b0 = x_1;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
+    const float c_2 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_2);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_3);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_4);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_5);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    const float c_6 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_6);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    const float c_7 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_7);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    const float c_8 = a[k * depth_stride + (row_stride * 6)];
+    a6_0 = f32x8_splat(c_8);
+    c6_0 = f32x8_fma(a6_0, b0, c6_0);
+    const float c_9 = a[k * depth_stride + (row_stride * 7)];
+    a7_0 = f32x8_splat(c_9);
+    c7_0 = f32x8_fma(a7_0, b0, c7_0);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + result_stride, c1_0);
+  f32x8_store(c + (result_stride * 2), c2_0);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 4), c4_0);
+  f32x8_store(c + (result_stride * 5), c5_0);
+  f32x8_store(c + (result_stride * 6), c6_0);
+  f32x8_store(c + (result_stride * 7), c7_0);
 }
 
 /* c[7, 8] = a[7, depth] @ b[depth, 8] */
-static void tile_7x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+static void tile_7x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
 {
   f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0;
   f32x8 b0;
@@ -172,8 +253,9 @@ static void tile_7x8(const float *restrict a, const float *restrict b, float *re
   c5_0 = f32x8_splat(0.0f);
   c6_0 = f32x8_splat(0.0f);
   for (int64_t k = 0; k < depth; k++) {
-    const f32x8 x_1 = f32x8_load(b + k * 8);
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -197,30 +279,55 @@ static void tile_7x8(const float *restrict a, const float *restrict b, float *re
     c6_0 = f32x8_fma(a6_0, b0, c6_0);
   }
   f32x8_store(c, c0_0);
-  f32x8_store(c + 8, c1_0);
-  f32x8_store(c + 16, c2_0);
-  f32x8_store(c + 24, c3_0);
-  f32x8_store(c + 32, c4_0);
-  f32x8_store(c + 40, c5_0);
-  f32x8_store(c + 48, c6_0);
+  f32x8_store(c + result_stride, c1_0);
+  f32x8_store(c + (result_stride * 2), c2_0);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 4), c4_0);
+  f32x8_store(c + (result_stride * 5), c5_0);
+  f32x8_store(c + (result_stride * 6), c6_0);
 }
 
-/* c[1, 8] = a[1, depth] @ b[depth, 8] */
-static void tile_1x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride)
+/* c[6, 8] = a[6, depth] @ b[depth, 8] */
+static void tile_6x8(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
 {
-  (void)row_stride;
-  f32x8 c0_0;
+  f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0;
   f32x8 b0;
-  f32x8 a0_0;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0;
   c0_0 = f32x8_splat(0.0f);
+  c1_0 = f32x8_splat(0.0f);
+  c2_0 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
   for (int64_t k = 0; k < depth; k++) {
-    const f32x8 x_1 = f32x8_load(b + k * 8);
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
+    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    const float c_3 = a[k * depth_stride + row_stride];
+    a1_0 = f32x8_splat(c_3);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    const float c_4 = a[k * depth_stride + (row_stride * 2)];
+    a2_0 = f32x8_splat(c_4);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    const float c_5 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_5);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    const float c_6 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_6);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    const float c_7 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_7);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
   }
   f32x8_store(c, c0_0);
+  f32x8_store(c + result_stride, c1_0);
+  f32x8_store(c + (result_stride * 2), c2_0);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 4), c4_0);
+  f32x8_store(c + (result_stride * 5), c5_0);
 }
 
 /* check_index[16] from t[16] */
@@ -239,43 +346,47 @@ KERNEL static void k0_check_index(const int64_t *restrict t, int64_t *restrict c
   }
 }
 
-/* relu[16, 20] from w1[12, 20], x[16, 12] */
-KERNEL static void k1_matmul_relu(const float *restrict w1, const float *restrict x, float *restrict relu, int64_t begin, int64_t end)
+/* relu[16, 20] from x[16, 12], w1[12, 20] */
+KERNEL static void k1_matmul_relu(const float *restrict x, const float *restrict w1, float *restrict relu, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float panel[12 * 16];
-  ADJOINT_ALIGNED float tile[4 * 16];
+  ADJOINT_ALIGNED float tile[6 * 16];
+  ADJOINT_ALIGNED float edge_tile[6 * 4];
   for (int64_t chunk = begin; chunk < end; chunk++) {
-    for (int64_t k = 0; k < 12; k++) {
-      for (int64_t z = 0; z < 16; z += 8) {
-        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
+    for (int64_t r = 0; r < 2; r++) {
+      const int64_t stop_1 = i64_min(2, 1);
+      for (int64_t p = 0; p < stop_1; p++) {
+        tile_6x16(x + r * 72, w1 + p * 16, tile, 12, 12, 1, 20, 16);
+        for (int64_t i = 0; i < 6; i++) {
+          for (int64_t j = 0; j < 16; j += 8) {
+            const f32x8 x_2 = f32x8_load(tile + i * 16 + j);
+            f32x8_store(relu + r * 120 + p * 16 + i * 20 + j, f32x8_relu(x_2));
+          }
+        }
       }
-      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
-      int64_t j = 0;
-      for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load(w1 + chunk * 16 + k * 20 + j);
-        f32x8_store(panel + k * 16 + j, x_2);
-      }
-      if (j < stop_1) {
-        const int64_t left_3 = stop_1 - j;
-        const f32x8 x_4 = f32x8_load_n(w1 + chunk * 16 + k * 20 + j, left_3);
-        f32x8_store_n(panel + k * 16 + j, x_4, left_3);
+      tile_6x4(x + r * 72, w1 + 16, edge_tile, 12, 12, 1, 20, 4);
+      for (int64_t i2 = 0; i2 < 6; i2++) {
+        const f32x8 x_3 = f32x8_load_n(edge_tile + i2 * 4, 4);
+        f32x8_store_n(relu + r * 120 + i2 * 20 + 16, f32x8_relu(x_3), 4);
       }
     }
-    for (int64_t r = 0; r < 4; r++) {
-      tile_4x16(x + r * 48, panel, tile, 12, 12, 1);
-      for (int64_t i = 0; i < 4; i++) {
-        const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
-        int64_t j2 = 0;
-        for (; j2 + 8 <= stop_5; j2 += 8) {
-          const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
-          f32x8_store(relu + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_6));
-        }
-        if (j2 < stop_5) {
-          const int64_t left_7 = stop_5 - j2;
-          const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
-          f32x8_store_n(relu + chunk * 16 + r * 80 + i * 20 + j2, f32x8_relu(x_8), left_7);
+    const int64_t stop_4 = i64_min(2, 1);
+    for (int64_t p2 = 0; p2 < stop_4; p2++) {
+      tile_4x16(x + 144, w1 + p2 * 16, tile, 12, 12, 1, 20, 16);
+      for (int64_t i3 = 0; i3 < 4; i3++) {
+        for (int64_t j2 = 0; j2 < 16; j2 += 8) {
+          const f32x8 x_5 = f32x8_load(tile + i3 * 16 + j2);
+          f32x8_store(relu + p2 * 16 + i3 * 20 + j2 + 240, f32x8_relu(x_5));
         }
       }
+    }
+    tile_4x4(x + 144, w1 + 16, edge_tile, 12, 12, 1, 20, 4);
+    for (int64_t i4 = 0; i4 < 4; i4++) {
+<<<<<<< HEAD
+      const f32x8 x_6 = f32x8_load(edge_tile + i4 * 4);
+=======
+      const f32x8 x_6 = f32x8_load_n(edge_tile + i4 * 4, 4);
+>>>>>>> main
+      f32x8_store_n(relu + i4 * 20 + 256, f32x8_relu(x_6), 4);
     }
   }
 }
@@ -283,18 +394,19 @@ KERNEL static void k1_matmul_relu(const float *restrict w1, const float *restric
 /* product[16, 5] from w2[20, 5], relu[16, 20] */
 KERNEL static void k2_matmul(const float *restrict w2, const float *restrict relu, float *restrict product, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float panel[20 * 8];
+  ADJOINT_ALIGNED float edge[20 * 8];
   ADJOINT_ALIGNED float tile[8 * 8];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 20; k++) {
-      f32x8_store(panel + k * 8, f32x8_splat(0.0f));
+      f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(w2 + k * 5, 5);
-      f32x8_store_n(panel + k * 8, x_1, 5);
+      f32x8_store_n(edge + k * 8, x_1, 5);
+      ADJOINT_PREFETCH(w2 + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_8x8(relu + r * 160, panel, tile, 20, 20, 1);
+      tile_8x8(relu + r * 160, edge, tile, 20, 20, 1, 8, 8);
       for (int64_t i = 0; i < 8; i++) {
-        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        const f32x8 x_2 = f32x8_load(tile + i * 8);
         f32x8_store_n(product + r * 40 + i * 5, x_2, 5);
       }
     }
@@ -371,86 +483,77 @@ KERNEL static void k4_multiply(const float *restrict total, float *restrict out,
 /* product_1[16, 20] from w2[20, 5], fma[16, 5] */
 KERNEL static void k5_matmul(const float *restrict w2, const float *restrict fma, float *restrict product_1, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float panel[5 * 16];
-  ADJOINT_ALIGNED float tile[4 * 16];
+  ADJOINT_ALIGNED float panel[10 * 16];
+  ADJOINT_ALIGNED float edge[5 * 4];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 5; k++) {
-      for (int64_t z = 0; z < 16; z += 8) {
-        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
-      }
-      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
-      int64_t j = 0;
-      for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load_s(w2 + chunk * 80 + k + j * 5, 5);
-        f32x8_store(panel + k * 16 + j, x_2);
-      }
-      if (j < stop_1) {
-        const int64_t left_3 = stop_1 - j;
-        const f32x8 x_4 = f32x8_load_sn(w2 + chunk * 80 + k + j * 5, 5, left_3);
-        f32x8_store_n(panel + k * 16 + j, x_4, left_3);
-      }
-    }
-    for (int64_t r = 0; r < 4; r++) {
-      tile_4x16(fma + r * 20, panel, tile, 5, 5, 1);
-      for (int64_t i = 0; i < 4; i++) {
-        const int64_t stop_5 = i64_min(16, 20 - chunk * 16);
-        int64_t j2 = 0;
-        for (; j2 + 8 <= stop_5; j2 += 8) {
-          const f32x8 x_6 = f32x8_load(tile + i * 16 + j2);
-          f32x8_store(product_1 + chunk * 16 + r * 80 + i * 20 + j2, x_6);
-        }
-        if (j2 < stop_5) {
-          const int64_t left_7 = stop_5 - j2;
-          const f32x8 x_8 = f32x8_load_n(tile + i * 16 + j2, left_7);
-          f32x8_store_n(product_1 + chunk * 16 + r * 80 + i * 20 + j2, x_8, left_7);
+      const int64_t stop_1 = i64_min(2, 1);
+      for (int64_t p = 0; p < stop_1; p++) {
+        for (int64_t j = 0; j < 16; j += 8) {
+          const f32x8 x_2 = f32x8_load_s(w2 + k + p * 80 + j * 5, 5);
+          f32x8_store(panel + k * 16 + p * 80 + j, x_2);
+          ADJOINT_PREFETCH(w2 + k + p * 80 + j * 5 + 16);
         }
       }
+      const f32x8 x_3 = f32x8_load_sn(w2 + k + 80, 5, 4);
+      f32x8_store_n(edge + k * 4, x_3, 4);
+      ADJOINT_PREFETCH(w2 + k + 96);
     }
+    for (int64_t r = 0; r < 2; r++) {
+      const int64_t stop_4 = i64_min(2, 1);
+      for (int64_t p2 = 0; p2 < stop_4; p2++) {
+        tile_6x16(fma + r * 30, panel + p2 * 80, product_1 + r * 120 + p2 * 16, 5, 5, 1, 16, 20);
+      }
+      tile_6x4(fma + r * 30, edge, product_1 + r * 120 + 16, 5, 5, 1, 4, 20);
+    }
+    const int64_t stop_5 = i64_min(2, 1);
+    for (int64_t p3 = 0; p3 < stop_5; p3++) {
+      tile_4x16(fma + 60, panel + p3 * 80, product_1 + p3 * 16 + 240, 5, 5, 1, 16, 20);
+    }
+    tile_4x4(fma + 60, edge, product_1 + 256, 5, 5, 1, 4, 20);
   }
 }
 
 /* w1[12, 20] from relu[16, 20], product_1[16, 20], x[16, 12] */
 KERNEL static void k6_matmul_fma(const float *restrict relu, const float *restrict product_1, const float *restrict x, float *restrict w1, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float panel[16 * 16];
+  ADJOINT_ALIGNED float panel[32 * 16];
   ADJOINT_ALIGNED float tile[6 * 16];
+  ADJOINT_ALIGNED float edge[16 * 4];
+  ADJOINT_ALIGNED float edge_tile[6 * 4];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 16; k++) {
-      for (int64_t z = 0; z < 16; z += 8) {
-        f32x8_store(panel + k * 16 + z, f32x8_splat(0.0f));
+      const int64_t stop_1 = i64_min(2, 1);
+      for (int64_t p = 0; p < stop_1; p++) {
+        for (int64_t j = 0; j < 16; j += 8) {
+          const f32x8 x_2 = f32x8_load(relu + k * 20 + p * 16 + j);
+          const f32x8 x_3 = f32x8_load(product_1 + k * 20 + p * 16 + j);
+          const f32x8 select_4 = f32x8_select_lt(f32x8_splat(0.0f), x_2, x_3, f32x8_splat(0.0f));
+          f32x8_store(panel + k * 16 + p * 256 + j, select_4);
+        }
       }
-      const int64_t stop_1 = i64_min(16, 20 - chunk * 16);
-      int64_t j = 0;
-      for (; j + 8 <= stop_1; j += 8) {
-        const f32x8 x_2 = f32x8_load(relu + chunk * 16 + k * 20 + j);
-        const f32x8 x_3 = f32x8_load(product_1 + chunk * 16 + k * 20 + j);
-        const f32x8 select_4 = f32x8_select_lt(f32x8_splat(0.0f), x_2, x_3, f32x8_splat(0.0f));
-        f32x8_store(panel + k * 16 + j, select_4);
-      }
-      if (j < stop_1) {
-        const int64_t left_5 = stop_1 - j;
-        const f32x8 x_6 = f32x8_load_n(relu + chunk * 16 + k * 20 + j, left_5);
-        const f32x8 x_7 = f32x8_load_n(product_1 + chunk * 16 + k * 20 + j, left_5);
-        const f32x8 select_8 = f32x8_select_lt(f32x8_splat(0.0f), x_6, x_7, f32x8_splat(0.0f));
-        f32x8_store_n(panel + k * 16 + j, select_8, left_5);
-      }
+      const f32x8 x_5 = f32x8_load_n(relu + k * 20 + 16, 4);
+      const f32x8 x_6 = f32x8_load_n(product_1 + k * 20 + 16, 4);
+      const f32x8 select_7 = f32x8_select_lt(f32x8_splat(0.0f), x_5, x_6, f32x8_splat(0.0f));
+      f32x8_store_n(edge + k * 4, select_7, 4);
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_6x16(x + r * 6, panel, tile, 16, 1, 12);
-      for (int64_t i = 0; i < 6; i++) {
-        const int64_t stop_9 = i64_min(16, 20 - chunk * 16);
-        int64_t j2 = 0;
-        for (; j2 + 8 <= stop_9; j2 += 8) {
-          const f32x8 x_10 = f32x8_load(tile + i * 16 + j2);
-          const f32x8 x_11 = f32x8_load(w1 + chunk * 16 + r * 120 + i * 20 + j2);
-          f32x8_store(w1 + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_10, f32x8_splat((-0.1f)), x_11));
+      const int64_t stop_8 = i64_min(2, 1);
+      for (int64_t p2 = 0; p2 < stop_8; p2++) {
+        tile_6x16(x + r * 6, panel + p2 * 256, tile, 16, 1, 12, 16, 16);
+        for (int64_t i = 0; i < 6; i++) {
+          for (int64_t j2 = 0; j2 < 16; j2 += 8) {
+            const f32x8 x_9 = f32x8_load(tile + i * 16 + j2);
+            const f32x8 x_10 = f32x8_load(w1 + r * 120 + p2 * 16 + i * 20 + j2);
+            f32x8_store(w1 + r * 120 + p2 * 16 + i * 20 + j2, f32x8_fma(x_9, f32x8_splat((-0.1f)), x_10));
+          }
         }
-        if (j2 < stop_9) {
-          const int64_t left_12 = stop_9 - j2;
-          const f32x8 x_13 = f32x8_load_n(tile + i * 16 + j2, left_12);
-          const f32x8 x_14 = f32x8_load_n(w1 + chunk * 16 + r * 120 + i * 20 + j2, left_12);
-          f32x8_store_n(w1 + chunk * 16 + r * 120 + i * 20 + j2, f32x8_fma(x_13, f32x8_splat((-0.1f)), x_14), left_12);
-        }
+      }
+      tile_6x4(x + r * 6, edge, edge_tile, 16, 1, 12, 4, 4);
+      for (int64_t i2 = 0; i2 < 6; i2++) {
+        const f32x8 x_11 = f32x8_load_n(edge_tile + i2 * 4, 4);
+        const f32x8 x_12 = f32x8_load_n(w1 + r * 120 + i2 * 20 + 16, 4);
+        f32x8_store_n(w1 + r * 120 + i2 * 20 + 16, f32x8_fma(x_11, f32x8_splat((-0.1f)), x_12), 4);
       }
     }
   }
@@ -459,27 +562,32 @@ KERNEL static void k6_matmul_fma(const float *restrict relu, const float *restri
 /* w2[20, 5] from fma[16, 5], relu[16, 20] */
 KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restrict relu, float *restrict w2, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float panel[16 * 8];
+  ADJOINT_ALIGNED float edge[16 * 8];
   ADJOINT_ALIGNED float tile[7 * 8];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 16; k++) {
-      f32x8_store(panel + k * 8, f32x8_splat(0.0f));
+      f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(fma + k * 5, 5);
-      f32x8_store_n(panel + k * 8, x_1, 5);
+      f32x8_store_n(edge + k * 8, x_1, 5);
+      ADJOINT_PREFETCH(fma + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
-      tile_7x8(relu + r * 7, panel, tile, 16, 1, 20);
+      tile_7x8(relu + r * 7, edge, tile, 16, 1, 20, 8, 8);
       for (int64_t i = 0; i < 7; i++) {
-        const f32x8 x_2 = f32x8_load_n(tile + i * 8, 5);
+        const f32x8 x_2 = f32x8_load(tile + i * 8);
         const f32x8 x_3 = f32x8_load_n(w2 + r * 35 + i * 5, 5);
         f32x8_store_n(w2 + r * 35 + i * 5, f32x8_fma(x_2, f32x8_splat((-0.1f)), x_3), 5);
       }
     }
-    for (int64_t rest = 14; rest < 20; rest++) {
-      tile_1x8(relu + rest, panel, tile, 16, 1, 20);
-      const f32x8 x_4 = f32x8_load_n(tile, 5);
-      const f32x8 x_5 = f32x8_load_n(w2 + rest * 5, 5);
-      f32x8_store_n(w2 + rest * 5, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
+    tile_6x8(relu + 14, edge, tile, 16, 1, 20, 8, 8);
+    for (int64_t i2 = 0; i2 < 6; i2++) {
+<<<<<<< HEAD
+      const f32x8 x_4 = f32x8_load(tile + i2 * 8);
+=======
+      const f32x8 x_4 = f32x8_load_n(tile + i2 * 8, 5);
+>>>>>>> main
+      const f32x8 x_5 = f32x8_load_n(w2 + i2 * 5 + 70, 5);
+      f32x8_store_n(w2 + i2 * 5 + 70, f32x8_fma(x_4, f32x8_splat((-0.1f)), x_5), 5);
     }
   }
 }
@@ -511,12 +619,12 @@ int32_t mlp(const mlp_args *args, void *workspace, adjoint_context *context)
   context->status = ADJOINT_OK;
   PROFILED(0, k0_check_index(args->t, check_index, context, 0, 1));
   if (context->status) return context->status;
-  PROFILED(1, k1_matmul_relu(args->w1, args->x, relu, 0, 2));
+  PROFILED(1, k1_matmul_relu(args->x, args->w1, relu, 0, 1));
   PROFILED(2, k2_matmul(args->w2, relu, product, 0, 1));
   PROFILED(3, k3_max_subtract_exp(product, check_index, fma, total, 0, 1));
   PROFILED(4, k4_multiply(total, args->out, 0, 1));
-  PROFILED(5, k5_matmul(args->w2, fma, product_1, 0, 2));
-  PROFILED(6, k6_matmul_fma(relu, product_1, args->x, args->w1, 0, 2));
+  PROFILED(5, k5_matmul(args->w2, fma, product_1, 0, 1));
+  PROFILED(6, k6_matmul_fma(relu, product_1, args->x, args->w1, 0, 1));
   PROFILED(7, k7_matmul_fma(fma, relu, args->w2, 0, 1));
   return ADJOINT_OK;
 }

@@ -149,3 +149,28 @@ def test_prelude_is_deterministic_and_minimal() -> None:
         prelude([("and", "f32")], V4)
     with pytest.raises(ValueError, match="f32x5"):
         prelude([("add", "f32x5")], V4)
+
+
+@pytest.mark.parametrize("element", ["f32", "f64", "i32", "i64"])
+def test_pick(element: str, tmp_path: Path) -> None:
+    """Lanes of one vector, and of two side by side, in any order, on every path of every compiler."""
+    target = TARGETS[-1]
+    t = parse(wide(element, target))
+    at = f"const {t.signed.memory} *at"
+    one = f"void k_one(const {t.memory} *p, {at}, {t.memory} *o)"
+    two = one.replace("k_one", "k_two")
+    text = prelude([(f, t.name) for f in ("load", "store", "pick", "pick2")], target)
+    text += f"{one};\n{one} {{ {t}_store(o, {t}_pick({t}_load(p), at)); }}\n"
+    text += f"{two};\n{two} {{ {t}_store(o, {t}_pick2({t}_load(p), {t}_load(p + {t.lanes}), at)); }}\n"
+    dtype, rng = DTYPES[element], np.random.default_rng(3)
+    source = np.arange(1, 2 * t.lanes + 1, dtype=dtype)
+    for compiler in filter(None, (GCC, CLANG)):
+        for path in ("gnu", "plain"):
+            name = f"pick-{element}-{Path(compiler).name}-{path}"
+            library = build(text, target, tmp_path, name, compiler,
+                            *(["-DADJOINT_PLAIN_LANES"] if path == "plain" else []))
+            for function, count in (("k_one", t.lanes), ("k_two", 2 * t.lanes)):
+                places = rng.integers(0, count, t.lanes).astype(DTYPES[t.signed.element])
+                out = np.zeros(t.lanes, dtype)
+                getattr(library, function)(*(ctypes.c_void_p(a.ctypes.data) for a in (source, places, out)))
+                assert np.array_equal(out, source[places])

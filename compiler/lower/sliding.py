@@ -1,0 +1,176 @@
+"""Window schedules, what they share: images that lie padded in scratch, and tiles that read them there (see
+`windows.py`)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from math import gcd, prod
+
+from ..artifact import Target
+from ..graph import index, sizes
+from ..graph.index import Index, IVar
+from ..graph.sizes import Extent
+from .blocks import SERIAL
+from .epilogue import placed
+from .fuse import Classes, Group
+from .instantiate import Shared
+from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
+from .microkernel import nested_tile_kernel
+from .schedule import Placement, lanes_for
+from .windows import Window, WindowPlan
+
+Level = tuple[Extent, Extent, Extent]  # a loop over the depth: steps, and how far each moves in both operands
+
+
+def _merged(levels: Sequence[Level]) -> list[Level]:
+    """Levels without those of one step; what lies evenly in both operands becomes one."""
+    found: list[Level] = []
+    for extent, a, b in levels:
+        if extent == 1:
+            continue
+        if found and found[-1][1] == sizes.mul(a, extent) and found[-1][2] == sizes.mul(b, extent):
+            found[-1] = (sizes.mul(found[-1][0], extent), a, b)
+        else:
+            found.append((extent, a, b))
+    return found or [(1, 0, 0)]
+
+
+class Picture:
+    """How an image lies in scratch: lead axes, then the phases of the strides, then the places of each phase."""
+
+    def __init__(self, lead: Sequence[int], windows: Sequence[Window], reach: Sequence[int], phased: bool) -> None:
+        self.windows, self.reach = windows, reach
+        self.strides = [w.out_step if phased else 1 for w in windows]
+        places = [-(-r // s) for r, s in zip(reach, self.strides, strict=True)]
+        self.pitches = [prod(places[k + 1 :]) for k in range(len(places))]
+        self.plane = prod(places)
+        self.places = places
+        each = self.plane * prod(self.strides)
+        self.lead = [each * prod(lead[k + 1 :]) for k in range(len(lead))]
+        self.size = each * prod(lead)
+
+    def phase(self, phases: Sequence[int]) -> int:
+        return self.plane * sum(p * prod(self.strides[k + 1 :]) for k, p in enumerate(phases))
+
+
+class WindowScheduler:
+    """Builds the kernel of a contraction over windows. `build` is the only entry; `body` is what a schedule adds."""
+
+    def __init__(
+        self, group: Group, plan: WindowPlan, classes: Classes, place: Placement, target: Target, name: str,
+        tiles: dict[tuple[object, ...], Kernel],
+    ) -> None:
+        self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
+        self.stage = group.stages[0]
+        self.dtype = self.stage.node.dtype
+        self.kernel = Kernel(name, [], set(), 1, [])
+        self.tiles = tiles
+        self.values: dict[IVar, Index] = {v: index.ZERO for v in self.stage.loop_axes if v.extent == 1}
+
+    def build(self) -> Kernel:
+        body = self.body()
+        chunks = self.chunk.extent
+        self.kernel.chunks = chunks
+        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        self.kernel.nodes = [s.node for s in self.group.stages]
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
+        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
+        return self.kernel
+
+    def body(self) -> list[Stmt]:
+        """What a chunk does; tells the number of chunks."""
+        raise NotImplementedError
+
+    def _chunks(self, name: str, extents: Sequence[Extent]) -> tuple[Index, ...]:
+        self.chunk = IVar(name, sizes.product(extents))
+        return index.unflatten(index.of(self.chunk), tuple(extents))
+
+    def _scratch(self, name: str, shape: tuple[Extent, ...]) -> Buf:
+        buf = Buf(name, self.dtype, shape, "scratch")
+        self.kernel.scratch.append(buf)
+        return buf
+
+    def _clear(self, buf: Buf) -> Stmt:
+        z = IVar("z", sizes.product(buf.shape))
+        at = (*(index.ZERO,) * (len(buf.shape) - 1), index.of(z))
+        return Loop(z, index.ZERO, index.of(z.extent), "vec", [Store(buf, at, Const(0, self.dtype))], self.plan.lanes)
+
+    def _copy_image(
+        self, picture: Picture, home: Buf, values: dict[IVar, Index], lead: Sequence[tuple[IVar, Index | None]],
+        shift: Index,
+    ) -> list[Stmt]:
+        """Copies what lies at the places from `shift` on of the first window, padding included for all but the last.
+
+        `lead` are the variables of the lead axes, with a limit for blocks that may be incomplete.
+        """
+        loops: list[tuple[IVar, Index | None]] = []
+        values = dict(values)
+        where = index.ZERO
+        for (v, limit), pitch in zip(lead, picture.lead, strict=True):
+            if isinstance(v.extent, int) and v.extent != 1:
+                loops.append((v, limit))
+            where = index.add(where, index.scale(index.of(v), pitch))
+        result: list[Stmt] = []
+        for phases in itertools.product(*(range(s) for s in picture.strides)):
+            inner = self._copy_phase(picture, home, values, phases, where, shift)
+            result.extend(inner)
+        for v, limit in reversed(loops):
+            result = [Loop(v, index.ZERO, index.of(v.extent), "seq", result, limit=limit)]
+        return result
+
+    def _copy_phase(
+        self, picture: Picture, home: Buf, values: dict[IVar, Index], phases: Sequence[int], where: Index, shift: Index
+    ) -> list[Stmt]:
+        values = dict(values)
+        where = index.add(where, picture.phase(phases))
+        rows: list[IVar] = []
+        last = len(phases) - 1
+        for k, (w, phase) in enumerate(zip(picture.windows, phases, strict=True)):
+            stride, pitch = picture.strides[k], picture.pitches[k]
+            start = shift if k == 0 else index.ZERO
+            if k < last or start != index.ZERO:
+                # Rows outside the image are cleared by the guards of its elements.
+                u = IVar("u" if k < last else "v", -(-(picture.reach[k] - phase) // stride))
+                at, place = index.of(u), index.add(index.scale(index.of(u), stride), index.add(start, phase))
+            else:
+                found = _elements(w, picture.reach[k], stride, phase)
+                if found is None:
+                    return []
+                first, step, count = found
+                u = IVar("e", count)
+                numerator = first * w.divisor - w.low
+                place = index.add(index.scale(index.of(u), step * w.divisor), numerator)
+                at = index.add(index.scale(index.of(u), step * w.divisor // stride), numerator // stride)
+            values[w.place] = place
+            where = index.add(where, index.scale(at, pitch))
+            rows.append(u)
+        value = placed(self.plan.image, values, self.place, {}, Shared())
+        body: list[Stmt] = [Store(home, (where,), value)]
+        body = [Loop(rows[-1], index.ZERO, index.of(rows[-1].extent), "vec", body, lanes_for(body, self.target))]
+        for u in reversed(rows[:-1]):
+            body = [Loop(u, index.ZERO, index.of(u.extent), "seq", body)]
+        return body
+
+    def _call(
+        self, a: Buf, a_at: Index, b: Buf, b_at: Index, c: Buf, c_at: Index, rows: tuple[int, int], count: int,
+        adds: bool, strides: tuple[Extent, Extent, Extent], levels: Sequence[Level],
+    ) -> Stmt:
+        levels = _merged(levels)
+        key = (self.dtype, rows, count, self.plan.lanes, adds, len(levels))
+        if key not in self.tiles:
+            self.tiles[key] = nested_tile_kernel(*key)
+        sizes_ = [index.of(s) for s in (*strides, *(n for level in levels for n in level))]
+        return Call(self.tiles[key], ((a, a_at), (b, b_at), (c, c_at)), tuple(sizes_))
+
+
+def _elements(window: Window, reach: int, stride: int, phase: int) -> tuple[int, int, int] | None:
+    """The elements of the image whose places lie in a phase: the first, how many apart they are, and their number."""
+    step = stride // gcd(stride, window.divisor)
+    least = max(0, -(-window.low // window.divisor))
+    for first in range(least, least + step):
+        place = first * window.divisor - window.low
+        if place % stride == phase:
+            last = min(window.size - 1, (reach - 1 + window.low) // window.divisor)
+            return (first, step, (last - first) // step + 1) if last >= first else None
+    return None
