@@ -1,6 +1,6 @@
 """Pictures of what `adjoint bench` measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ def draw(tables: Mapping[str, Any], folder: Path) -> list[Path]:
     made = []
     for name, picture in _PICTURES.items():
         table = tables.get(name)
-        if not table or not table.get("workloads"):
+        rows = table and (table.get("workloads") or table.get("rows"))
+        if not rows:
             continue
         figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-        picture(axes, table["workloads"])
+        picture(axes, rows)
         axes.grid(axis="y", alpha=0.3)
         path = folder / f"{name.replace(' ', '_')}.png"
         figure.savefig(path, dpi=120)
@@ -89,7 +90,19 @@ def _memory(axes: Any, rows: Rows) -> None:
     axes.set_ylabel("MB planned, inputs left out")
 
 
+def _matmul(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Share of the peak by the operations of a product, for every tool."""
+    for tool in dict.fromkeys(name for row in rows for name in row["seconds"]):
+        shares = [row["peak"] * row["seconds"]["adjoint"] / row["seconds"][tool] for row in rows]
+        work = [row["flops"] * row["seconds"]["adjoint"] for row in rows]
+        axes.scatter(work, [100 * share for share in shares], s=14, label=tool)
+    axes.set_xscale("log")
+    axes.set_xlabel("operations of a product")
+    axes.set_ylabel("per cent of peak")
+    axes.legend()
+
+
 _PICTURES = {
     "steps": _steps, "one thread": _steps, "float64": _steps, "roofline": _roofline, "compile": _compile,
-    "memory": _memory,
+    "memory": _memory, "matmul": _matmul,
 }  # fmt: skip

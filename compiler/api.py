@@ -51,6 +51,7 @@ def compile(
     crosscheck: bool = False,
     debug_nans: bool = False,
     watch: Any = None,
+    tune: Any = False,
 ) -> CompiledFunction:
     """Compiles a function of `inputs` that returns `outputs` and performs `updates`.
 
@@ -69,6 +70,10 @@ def compile(
               call raises ExecutionError that names the result and the first pass after which it differs
     debug_nans  a call whose results or updates are not finite raises ExecutionError that names the first operation
               with NaN, or with an infinity if no result is NaN. Slow, as is crosscheck; neither is kept by pickles.
+    tune      times a few schedules that give the same bits, on copies of the variables, and takes the fastest. The
+              cache keeps the choice, so that the next time nothing is timed. True makes up data; where that will not do
+              (a while_loop, values that are checked), give a tuple of example arguments. Without `tune` nothing looks
+              for a stored choice.
     watch     intermediate arrays to look at: a dict name → array, or arrays that have a `name`, one or a list. Calls
               then return a pair: what they would return, and a dict with the value of each.
 
@@ -83,6 +88,9 @@ def compile(
         with timed(seconds, "graph"):
             wanted = outputs if watch is None else (outputs, _named(watch))
             program, structure = _program(inputs, wanted, updates, name, state_updates)
+        if tune is not False:
+            with timed(seconds, "tune"):
+                options = _tuned(program, threads, target, backend, options, tune)
         return _build(program, structure, threads, target, backend, options, crosscheck, debug_nans, seconds)
     except (GraphError, ShapeError, DTypeError) as error:
         told = located(error)
@@ -125,6 +133,37 @@ def _check_options(threads: Any, target: Any, backend: Any, options: Any, state_
         resolve_target(target)
     except CompileError as error:
         raise refuse(CompileError, str(error)) from None
+
+
+def _tuned(
+    program: Program, threads: int | None, target: Any, backend: str, options: Options | None, tune: Any
+) -> Options:
+    """The options with the schedule that is stored for the program, or that is the fastest."""
+    from .lower.options import Options
+    from .runtime.binding import NativeLibrary
+    from .runtime.cache import Cache
+    from .runtime.target import resolve_target
+    from .runtime.toolchain import find_toolchain
+    from .tuning import tuned
+
+    if tune is not True and not isinstance(tune, (tuple, list)):
+        raise refuse(GraphError, f"tune is True, False or a tuple of example arguments, got {tune!r}")
+    if backend != "c":
+        raise refuse(GraphError, 'tune: the interpreter has no schedules to choose from; use backend="c"')
+    resolved, options = resolve_target(target), options or Options()
+
+    def build(chosen: Options) -> tuple[Artifact, NativeLibrary]:
+        artifact, path, _ = _artifact(program, resolved, chosen, {})
+        return artifact, NativeLibrary(path)
+
+    key = _key(program, resolved, options, find_toolchain(Cache()).identity)
+    return tuned(program, key, resolved, options, tune, threads, build)
+
+
+def _key(program: Program, target: Target, options: Options | None, compiler: str) -> str:
+    """The graph key: what decides the artifact."""
+    made_by = {"version": fingerprint(), "compiler": compiler}
+    return canonical_key(program, {**made_by, "target": repr(target), "options": repr(options)})
 
 
 def _build(
@@ -187,8 +226,7 @@ def _artifact(
         if options is not None and options == type(options)():
             options = None
         toolchain = find_toolchain(cache)
-        made_by = {"version": fingerprint(), "compiler": toolchain.identity}
-        key = canonical_key(program, {**made_by, "target": repr(target), "options": repr(options)})
+        key = _key(program, target, options, toolchain.identity)
         record = None if os.environ.get("ADJOINT_VERIFY") == "1" else cache.get_graph(key)
         if record is not None:
             try:

@@ -109,7 +109,8 @@ def test_doctor(model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     text = capsys.readouterr().out
     assert f"adjoint   {VERSION}" in text
     assert "compiled and ran a function in" in text
-    for label in ("target", "cache", "compiler"):
+    assert "float32" in text and "GFLOP/s in FMAs" in text and "GB/s" in text
+    for label in ("target", "cache", "compiler", "peak", "bandwidth"):
         assert f"\n{label} " in text
     monkeypatch.setenv("CC", "no-such-compiler")
     assert main(["doctor"]) == 1

@@ -19,7 +19,7 @@ ALLOWED = {
     "codegen": {"graph", "lower", "templates"},
     "runtime": set(),
 }
-FRONT = {"api", "debugging", "pipeline", "cli", "doctor", "__init__", "__main__"}
+FRONT = {"api", "debugging", "pipeline", "tuning", "cli", "doctor", "__init__", "__main__"}
 SHARED = {"errors", "artifact", "timing", "version"}
 
 

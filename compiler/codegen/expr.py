@@ -403,8 +403,10 @@ class ExprPrinter(IndexPrinter):
 
     def across(self, e: Across) -> Value:
         lanes, copies = self.acc_lanes[e.buf]
-        t = lane(element(e.dtype), lanes)
+        t = lane(element(e.buf.dtype), lanes)
         names = [self.registers[(e.buf, (), c)] for c in range(copies)]
+        if e.positions is not None:
+            return Value(self.call("hargmax", t, names[0], self.registers[(e.positions, (), 0)]), "i64")
         function = "add" if e.combine in ("add", "fma") else e.combine
         while len(names) > 1:
             names = [self.call(function, t, names[k], names[k + 1]) for k in range(0, len(names), 2)]

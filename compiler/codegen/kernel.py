@@ -9,7 +9,7 @@ from typing import Any
 
 from ..graph import index
 from ..graph.dtypes import BOOL
-from ..graph.index import Index, IVar
+from ..graph.index import Guard, Index, IVar
 from ..graph.sizes import Dim
 from ..lower import memory as plan
 from ..lower.ir import (
@@ -33,6 +33,7 @@ from .expr import Value
 from .indices import Lanes, Names
 from .statements import StatementPrinter, is_pair
 from .types import element, lane, memory
+from .versions import bounds_of, decided, verdicts
 
 _NONE: frozenset[Buf] = frozenset()
 _PLACEHOLDER = re.compile(r"\$(\d+)\$")
@@ -125,6 +126,8 @@ class KernelPrinter(StatementPrinter):
                 for inner in stmt.body:
                     if isinstance(inner, Reduce) and inner.buf.storage == "lanes":
                         self.acc_lanes[inner.buf] = (stmt.lanes, stmt.unroll)
+                        if inner.positions is not None:
+                            self.acc_lanes[inner.positions] = (stmt.lanes, stmt.unroll)
                     if isinstance(inner, (Store, Reduce)) and inner.buf.storage == "register" and inner.buf.shape:
                         self.acc_lanes[inner.buf] = (stmt.lanes, 1)
         for buf in self.kernel.registers:
@@ -354,8 +357,26 @@ class KernelPrinter(StatementPrinter):
     def lanes_body(self, loop: Loop, at: Index, count: str | None, copy: int, memo: dict[int, Value]) -> None:
         before = self.lanes
         self.lanes = Lanes(loop.var, loop.lanes, at, count, copy)
-        self.block(loop.body, memo)
+        known = verdicts(loop.body, loop.var) if count is None else {}
+        if known:
+            self.versions(loop, known, memo)
+        else:
+            self.block(loop.body, memo)
         self.lanes = before
+
+    def versions(self, loop: Loop, known: Mapping[Guard, bool], memo: dict[int, Value]) -> None:
+        """A straight line of whole vectors, without its guards where these do as expected."""
+        assert self.lanes is not None
+        sides = bounds_of(known, loop.var, self.lanes.at, loop.lanes)
+        easy = decided(loop.body, known)
+        if not sides:
+            self.block(easy, memo)
+            return
+        conditions = [f"{self.paren(self.index(low))} <= {self.index(high)}" for low, high in sides]
+        self.emit(f"if ({' && '.join(conditions)}) {{")
+        self.nested(easy, memo)
+        self.emit("else {")
+        self.nested(loop.body, memo)
 
 
 def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:

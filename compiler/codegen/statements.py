@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import index
-from ..graph.dtypes import BOOL
-from ..graph.index import IVar
-from ..lower.ir import Buf, Expr, Load, Reduce, Store, expressions
+from ..graph.dtypes import BOOL, INT64
+from ..graph.index import Index, IVar
+from ..lower.ir import Buf, Expr, IndexValue, Load, Reduce, Store, expressions
 from ..lower.schedule import identity_of
 from .expr import ExprPrinter, Value
 from .types import element, lane, mask_of, memory
@@ -144,14 +144,57 @@ class StatementPrinter(ExprPrinter):
         return self.call(combine, t, target, parts[0])
 
     def argmax(self, s: Reduce, value: Value) -> None:
-        """Keeps the first NaN, else the first greatest."""
+        """Keeps the first NaN, else the first greatest: in registers, or for every lane of its own."""
         assert s.positions is not None and s.position is not None
+        if self.lanes is not None:
+            self.argmax_lanes(s, self.splat(value, s.buf.dtype))
+            return
         best, where = self.register(s.buf, ()).text, self.register(s.positions, ()).text
         name = value.text if value.text.isidentifier() else self.name(value, "v").text
         self.emit(f"if ({where} < 0 || (({name} > {best} || {name} != {name}) && {best} == {best})) {{")
         self.emit(f"  {best} = {name};")
         self.emit(f"  {where} = {self.index(s.position)};")
         self.emit("}")
+
+    def argmax_lanes(self, s: Reduce, value: Value) -> None:
+        """Lanes that are beaten take the value and its position; those that do not exist are beaten by nothing."""
+        assert self.lanes is not None and s.positions is not None and s.position is not None
+        dtype, width, count = s.buf.dtype, self.lanes.width, self.lanes.count
+        t, at = lane(element(dtype), width), lane("i64", width)
+        mask = lane(mask_of(dtype), width)
+        v = value if value.text.isidentifier() else self.name(value, "v")
+        position = IndexValue(s.position, INT64)
+        here = self.splat(self.index_value(position, bool(self.varies([position]))), INT64)
+        if s.buf.storage == "lanes":
+            best, where = self.register(s.buf, ()).text, self.register(s.positions, ()).text
+        else:
+            pointers = [self.pointer(b, self.lane_offset(b, s.index)) for b in (s.buf, s.positions)]
+            best = self.name(Value(self.call("load", t, pointers[0]), t), "best").text
+            where = self.call("load", at, pointers[1])
+        if dtype.kind == "f":
+            beaten = self.call("not", mask, self.call("le", t, v.text, best))
+            beaten = self.call("and", mask, beaten, self.call("eq", t, best, best))
+        else:
+            beaten = self.call("gt", t, v.text, best)
+        if count is not None:
+            beaten = self.call("and", mask, beaten, self.call("first_n", mask, count))
+        lost = self.name(Value(beaten, mask), "beaten")
+        values = self.call("select", t, lost.text, v.text, best)
+        wide = self.to_mask(lost, "m64")
+        positions = self.call("select", at, wide.text, here.text, where)
+        if s.buf.storage == "lanes":
+            self.emit(f"{best} = {values};")
+            self.emit(f"{where} = {positions};")
+            return
+        self.emit(self.call("store", t, pointers[0], values) + ";")
+        self.emit(self.call("store", at, pointers[1], positions) + ";")
+
+    def lane_offset(self, buf: Buf, at: tuple[Index, ...]) -> Index:
+        """Where the first lane of a place in scratch lies, which has room for whole vectors."""
+        assert self.lanes is not None
+        offset = index.linear_strides(at, buf.strides)
+        assert offset.affine_in(self.lanes.var) == 1
+        return index.substitute(offset, {self.lanes.var: self.lanes.at})
 
 
 def is_pair(s: Store | Reduce) -> bool:

@@ -29,6 +29,7 @@ STRAIGHT = 100  # mean lines of kernels without tiles from which on that holds f
 SHORT = 400  # so many lines in all
 ENTRY_ARGUMENTS = 400  # arguments passed by the entry from which on it costs less in units of its own, unoptimised
 UNIT_ARGUMENTS = 5000  # about as many arguments are passed by a unit of the entry
+INLINED_LINES = 15  # about what an inlined call of a vector math function adds to what the C compiler has to do
 INLINED = 24  # calls of one vector math function in a kernel from which on it is called: inlined, each costs gcc 60 ms
 
 
@@ -54,21 +55,21 @@ def print_units(
     Calls are all that a long entry does, so its units are compiled without optimisation: gcc takes ten times as long
     with it, and no call becomes faster.
     """
-    groups = _split(calls.outer) if split else [calls.outer]
     passed = sum(len(buffers) for kernel, buffers in calls.buffers.items() if not kernel.inner)
     apart = split and passed > ENTRY_ARGUMENTS
+    groups = _split(calls.outer, 0 if apart else passed) if split else [calls.outer]
     several = len(groups) > 1 or apart
     entry = EntryPrinter(module, calls, dims, f"{module.name}_" if several else "")
     parts = entry.parts()
     count = min(-(-passed // UNIT_ARGUMENTS), len(parts)) if apart else 1
     stretches = [parts[k * len(parts) // count : (k + 1) * len(parts) // count] for k in range(count)]
     printer = _UnitPrinter(module, calls, entry, header, description, version, several)
-    total = sum(f.lines for f in calls.functions)
+    effort = _effort(calls.functions)
     if not apart:
         texts = [printer.unit(k, group) for k, group in enumerate(groups[:-1])]
         texts.append(printer.unit(len(groups) - 1, groups[-1], parts, parts))
-        return tuple(Unit(*text, _effort(group, total)) for text, group in zip(texts, groups, strict=True))
-    units = [Unit(*printer.unit(k, group), _effort(group, total)) for k, group in enumerate(groups)]
+        return tuple(Unit(*text, effort) for text in texts)
+    units = [Unit(*printer.unit(k, group), effort) for k, group in enumerate(groups)]
     for k, stretch in enumerate(stretches):
         final = k == count - 1
         units.append(Unit(*printer.unit(len(groups) + k, [], stretch, parts if final else []), effort=0))
@@ -154,27 +155,34 @@ class _UnitPrinter:
         return f.named(f.name if f.kernel.inner else self.entry.name_of(f), names).replace("$static$", static)
 
 
-def _split(functions: list[Function]) -> list[list[Function]]:
-    """Units of similar and bounded length, at least two of which can compile side by side.
+def _split(functions: list[Function], entry: int) -> list[list[Function]]:
+    """Units of similar and bounded length, at least two of which can compile side by side; within each the functions
+    keep their order. `entry` lines of the function that calls them join the last one.
 
     Tile kernels go with everyone who calls them, being small.
     """
-    outer = [(f, f.lines) for f in functions]
-    total = sum(length for _, length in outer)
+    lengths = [f.lines + INLINED_LINES * _math_calls(f) for f in functions]
+    total = sum(lengths)
     count = 1 if total <= ONE_UNIT else max(2, -(-total // UNIT_LINES))
-    groups: list[list[Function]] = [[]]
-    lines = 0
-    for f, length in outer:
-        if lines + length / 2 > total * len(groups) / count and groups[-1]:
-            groups.append([])
-        groups[-1].append(f)
-        lines += length
-    return groups
+    count = max(1, min(count, len(functions)))
+    loads = [0] * (count - 1) + [entry]
+    chosen: dict[int, int] = {}
+    # The longest first, each where least has come together.
+    for k in sorted(range(len(functions)), key=lambda k: (-lengths[k], k)):
+        chosen[k] = min(range(count), key=loads.__getitem__)
+        loads[chosen[k]] += lengths[k]
+    return [[f for k, f in enumerate(functions) if chosen[k] == unit] for unit in range(count)]
 
 
-def _effort(group: Sequence[Function], total: int) -> int:
-    """The optimisation level of a unit in a program of `total` lines of kernels."""
-    straight = not any(f.calls for f in group) and sum(f.lines for f in group) > STRAIGHT * len(group)
+def _math_calls(f: Function) -> int:
+    """How often a kernel uses vector math, of which each use is a page of code once it is inlined."""
+    return sum(f.text.count(f"{kind}_{function}(") for function, kind in f.needs if macro_of(function))
+
+
+def _effort(functions: Sequence[Function]) -> int:
+    """The optimisation level for a program's kernels."""
+    total = sum(f.lines for f in functions)
+    straight = not any(f.calls for f in functions) and total > STRAIGHT * len(functions)
     return 1 if total > LONG or (straight and total > SHORT) else 2
 
 

@@ -7,6 +7,7 @@ it down to the printed subscripts. Expressions are immutable and compare by stru
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,9 @@ def floordiv(a: Index, n: Extent) -> Index:
     q, r = _split(a, n)
     if within(r, n):
         return q
+    if (parts := _coarse(r, n)) is not None:
+        whole, _, step = parts
+        return add(q, floordiv(whole, n // step))
     return add(q, Index(((Quotient(r, n), 1),)))
 
 
@@ -257,7 +261,23 @@ def mod(a: Index, n: Extent) -> Index:
     _, r = _split(a, n)
     if within(r, n):
         return r
+    if (parts := _coarse(r, n)) is not None:
+        whole, rest, step = parts
+        return add(scale(mod(whole, n // step), step), rest)
     return Index(((Remainder(r, n), 1),))
+
+
+def _coarse(a: Index, n: Extent) -> tuple[Index, Index, int] | None:
+    """a as step · whole + rest, where 0 <= rest < step, and the step, which divides n: only `whole` matters then."""
+    terms = [(atom, c) for atom, c in a.terms if isinstance(c, int)]
+    if not isinstance(n, int) or not len(terms) == len(a.terms) > 1:
+        return None
+    for step in sorted({math.gcd(n, c) for _, c in terms}):
+        whole = Index((atom, c // step) for atom, c in terms if c % step == 0)
+        rest = Index(((atom, c) for atom, c in terms if c % step), a.const)
+        if step > 1 and whole.terms and rest.terms and within(rest, step):
+            return whole, rest, step
+    return None
 
 
 def substitute(a: Index, values: dict[IVar, Index]) -> Index:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from ..artifact import Target
 from ..graph import sizes
 from ..graph.sizes import Extent
-from .tiling import Plan
+from .tiling import PANEL_BYTES, Plan
 
-PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 SERIAL = 1 << 19  # flops below which one core is as fast as several
 CHUNKS = 4  # chunks to aim at, at least; else two for every core
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
@@ -53,9 +52,9 @@ def strips(n: Extent, plan: Plan) -> tuple[Strip | None, Strip | None]:
     return full, Strip(vectors, lanes, left)
 
 
-def depth_step(depth: Extent, width: int, itemsize: int) -> Extent:
+def depth_step(depth: Extent, width: int, itemsize: int, panel_bytes: int = PANEL_BYTES) -> Extent:
     """Steps of the summed axes that are packed at once."""
-    most = max(1, PANEL_BYTES // (width * itemsize))
+    most = max(1, panel_bytes // (width * itemsize))
     if isinstance(depth, int) and depth > most * 3 // 2:
         return -(-depth // -(-depth // most))
     return depth

@@ -8,10 +8,10 @@ while a useful frame is left, no cycle arises and the kernel stays small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from ..graph import sizes
+from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Dim
@@ -98,11 +98,14 @@ class Fuser:
     """Builds the list of groups for the stages of one program."""
 
     def __init__(
-        self, stages: Sequence[Stage], planned: Mapping[Stage, str], homes: Mapping[Node, Node] | None = None
+        self, stages: Sequence[Stage], planned: Mapping[Stage, str], homes: Mapping[Node, Node] | None = None,
+        fold: Callable[[Stage, Stage, Collection[Stage]], bool] = lambda stage, first, members: False,
     ) -> None:
-        """`planned` tells the kind of stages with schedules of their own, `homes` the variables that nodes replace."""
+        """`planned` tells the kind of stages with schedules of their own, `homes` the variables that nodes replace,
+        `fold` whether a stage, or all that read it, can be found as a contraction's tiles are finished."""
         self.stages = stages
         self.planned = planned
+        self.fold = fold
         self.homes = homes or {}
         self.readers: dict[Node, list[Stage]] = {v: [] for v in self.homes.values()}
         self.classes = Classes()
@@ -134,13 +137,65 @@ class Fuser:
         others = (*self._operands(stage), *self._binders(stage), *self._earlier(stage))
         needed |= {self.group_of[p].root() for p in others}
         beside = self._beside(stage)
-        if kind == "row" and (self._join(stage, needed, beside) or (beside and self._join(stage, needed | beside))):
+        if kind == "row" and (
+            self._fold(stage, needed) or self._trail(stage, needed) or self._join(stage, needed, beside)
+            or (beside and self._join(stage, needed | beside)) or self._alongside(stage, needed)
+        ):
             return
         group = Group(kind, [stage], len(self.groups), needs=needed, ops=stage.ops + 1, work=stage.work())
         group.frame = self.frame([stage])
         self.groups.append(group)
         self.group_of[stage] = group
         self._note_reads(group, stage)
+
+    def _fold(self, stage: Stage, needed: set[Group]) -> bool:
+        """Puts a reduction into the group of the contraction that it reads."""
+        if not stage.reduce:
+            return False
+        latest = max((g.number for g in needed), default=-1)
+        ready = [g for g in needed if g.kind == "tile" and g.number == latest]
+        for home in ready or self._movable(needed):
+            if not self.fold(stage, home.stages[0], home.stages):
+                continue
+            for producer, at in self.producers(stage):
+                if self.group_of[producer].root() is home:
+                    for axis, i in zip(producer.axes, at, strict=True):
+                        self._identify(stage, axis, i.as_var())
+            home.stages.append(stage)
+            home.needs |= needed - {home}
+            home.ops += stage.ops + 1
+            home.work += stage.work()
+            self.group_of[stage] = home
+            if not ready:
+                self._move(home)
+            return True
+        return False
+
+    def _trail(self, stage: Stage, needed: set[Group]) -> bool:
+        """Puts a stage whose readers may follow it there into the group of a contraction, although it needs what comes
+        later: both run after that."""
+        if stage.reduce:
+            return False
+        for home in self._movable(needed):
+            later = any(g.number > home.number for g in needed)
+            if later and self.fold(stage, home.stages[0], home.stages) and self._extend(home, stage):
+                self._move(home)
+                return True
+        return False
+
+    def _movable(self, groups: set[Group]) -> list[Group]:
+        """The contractions of some groups whose results nothing has needed so far, so that they can run last."""
+        last = Group("tile", [], len(self.groups))
+        tiles = sorted((g for g in groups if g.kind == "tile"), key=lambda g: g.number)
+        return [g for g in tiles if not self._between(g, last)]
+
+    def _move(self, home: Group) -> None:
+        """Lets a group run after all that there are so far."""
+        moved = Group("tile", home.stages, len(self.groups), home.frame, home.needs, home.ops, home.work, home.outside)
+        self.groups.append(moved)
+        home.merged_into = moved
+        for s in moved.stages:
+            self.group_of[s] = moved
 
     def _binders(self, stage: Stage) -> list[Stage]:
         """Loops that tell extents of the stage."""
@@ -182,6 +237,14 @@ class Fuser:
             if other.number < home.number and home.number - other.number <= NEAR and not self._between(other, home):
                 self._merge(home, other)
         return True
+
+    def _alongside(self, stage: Stage, needed: set[Group]) -> bool:
+        """Adds an elementwise stage to a late group of such that reads the same array, which then is read once."""
+        first = max((g.number for g in needed), default=-1)
+        for home in reversed(self.groups[max(first + 1, len(self.groups) - NEAR) :]):
+            if home.merged_into is None and home.kind == "row" and _alike(stage, home) and self._extend(home, stage):
+                return True
+        return False
 
     def _between(self, early: Group, late: Group) -> bool:
         """Whether a group that runs between the two needs `early`, which then cannot move down to `late`."""
@@ -410,6 +473,18 @@ class Fuser:
         for producer in read_inside:
             allowed -= {find(v) for v in producer.reduce}
         return [c for c in dict.fromkeys(common) if c in allowed]
+
+
+def _alike(stage: Stage, home: Group) -> bool:
+    """Whether a stage and all of a group are elementwise, of one shape, and walk through an array in the same way."""
+    if stage.reduce or not stage.axes or stage.target is not None or stage.combines or stage.part is not None:
+        return False
+    shape = stage.node.shape
+    if any(s.reduce or s.target is not None or s.combines or s.node.shape != shape for s in home.stages):
+        return False
+    own = tuple(map(index.of, stage.axes))
+    walked = {node for s in home.stages for node, at in s.reads if at == tuple(map(index.of, s.axes))}
+    return any(node in walked and at == own for node, at in stage.reads)
 
 
 def _count(frame: Sequence[IVar]) -> int:

@@ -110,11 +110,13 @@ class Guarded:
 
 @dataclass(eq=False, slots=True)
 class Across:
-    """The lanes (and unrolled copies) of an accumulator, combined in a fixed halving tree."""
+    """The lanes (and unrolled copies) of an accumulator, combined in a fixed halving tree; for `argmax` the position
+    that goes with the best of the lanes, the first of those that are as good."""
 
     combine: str
     buf: Buf
     dtype: DType
+    positions: Buf | None = None
 
 
 Expr = Union[Const, IndexValue, Load, Op, Guarded, Across]

@@ -16,6 +16,7 @@ from ..graph.program import Program
 from ..graph.sizes import Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
+from .folds import Folding, FoldScheduler
 from .fuse import Fuser, Group
 from .ir import (
     Buf,
@@ -48,7 +49,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tall import split_sums
 from .tiles import TileScheduler
-from .tiling import Plan, plan
+from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -208,7 +209,7 @@ class Scope:
                 if windows is not None:
                     self.windows[stage] = windows
                 elif found is not None:
-                    self.plans[stage] = found
+                    self.plans[stage] = chosen(found, self.shared.options.choice)
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)
@@ -216,7 +217,8 @@ class Scope:
         stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
         kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
         kinds.update((s, "tile" if p.parts == 1 else "split") for s, p in self.windows.items())
-        self.fuser = Fuser(stages, kinds, self._homes())
+        folding = Folding(stages, roots, self.plans, target)
+        self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
         self.position = 0
@@ -236,8 +238,9 @@ class Scope:
         """The steps of an inner graph."""
         return Scope(self.shared, leaves, outputs, {}, False).run(roots)
 
-    def _packed_operand(self, node: Node) -> set[int]:
-        """Which operand of a contraction is packed, and so may be computed on the way."""
+    def _packed_operand(self, node: Node, computed: set[int]) -> set[int]:
+        """Which operand of a contraction is packed, and so may be computed on the way: of those that nothing has stored
+        so far, rather one that would go to main memory and back."""
         def alone(n: Node) -> bool:
             return n is not node
 
@@ -245,7 +248,7 @@ class Scope:
         windows = plan_windows(probe, alone, self.shared.target)
         if windows is not None:
             return {windows.operand} if windows.over_positions else {0, 1}
-        found = plan(probe, self.shared.target)
+        found = plan(probe, self.shared.target, computed)
         return set() if found is None else {1 - found.rows_operand}
 
     def _index_readers(self) -> None:
@@ -271,14 +274,15 @@ class Scope:
         context = (self.fuser.classes, self, self.shared.target)
         if first in self.windows:
             windows = self.windows[first]
-            make = PositionScheduler if windows.over_positions else PlaceScheduler
-            self._add(make(group, windows, *context, name, self.shared.tiles).build())
+            over = PositionScheduler if windows.over_positions else PlaceScheduler
+            self._add(over(group, windows, *context, name, self.shared.tiles).build())
         elif group.kind == "tile":
-            scheduler = TileScheduler(group, self.plans[first], *context, self.shared.tiles)
-            packing = scheduler.packing(self._name("pack"))
+            make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
+            tiles = make(group, self.plans[first], *context, self.shared.tiles)
+            packing = tiles.packing(self._name("pack"))
             if packing is not None:
                 self._add(packing)
-            self._add(scheduler.build(self._name(_kernel_name(group))))
+            self._add(tiles.build(self._name(_kernel_name(group))))
         elif group.kind == "vector":
             self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":

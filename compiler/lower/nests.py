@@ -244,7 +244,7 @@ class Arrangement:
             full = (least, *key)
             nest = by_key.get(full)
             if nest is None:
-                vec = self.vec is not None and self.vec in inner and s.combine != "argmax"
+                vec = self.vec is not None and self.vec in inner
                 nest = by_key[full] = Nest(least, inner, vec)
                 self.nests.append(nest)
             nest.stages.append(s)

@@ -117,7 +117,7 @@ def _one(e: Expr, text: dict[int, str]) -> str:
     if isinstance(e, Guarded):
         return f"({text[id(e.expr)]} if {' and '.join(map(str, e.guards))} else {text[id(e.fill)]})"
     if isinstance(e, Across):
-        return f"across({e.combine}, {e.buf.name})"
+        return f"across({e.combine}, {e.buf.name}{'' if e.positions is None else f', {e.positions.name}'})"
     return f"{e.name}({', '.join(text[id(a)] for a in e.args)})"
 
 

@@ -34,7 +34,7 @@ from .ir import (
     expressions,
 )
 from .nests import Arrangement, Nest
-from .schedule import SERIAL, Placement, chunk_count, identity_of, in_chunks_of, lanes_for
+from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import Stage, rows_in_chunk
 
 
@@ -310,22 +310,55 @@ class RowScheduler(Arrangement):
         return self._loops(out, body, False)
 
     def _emit_argmax(self, s: Stage, nest: Nest) -> list[Stmt]:
-        out, reduced = self._inner_out(s), self._inner_reduced(s)
-        value = self._expr(s, nest)
-        best = Buf(f"acc{len(self.kernel.registers)}", value.dtype, (), "register")
-        where = Buf(f"acc{len(self.kernel.registers) + 1}", INT64, (), "register")
-        self.kernel.registers += [best, where]
+        out, value = self._inner_out(s), self._expr(s, nest)
         assert s.position is not None
         position = place_index(s.position, self._values_of(s), self.place.buffer)
-        inner = self._loops(reduced, [Reduce(best, (), "argmax", value, where, position)], False)
+        # In the order of positions: the first of equals is kept.
+        inner = self._inner_reduced(s)
+        reduced = [c for c in map(self.classes.find, s.reduce) if c in inner]
+        if self.vec in out:
+            return self._argmax_of_lanes(s, value, position, reduced)
+        lanes = nest.vec and reduced[-1] is self.vec
+        best, where = (
+            Buf(f"acc{len(self.kernel.registers) + k}", dtype, (), "lanes" if lanes else "register")
+            for k, dtype in enumerate((value.dtype, INT64))
+        )
+        self.kernel.registers += [best, where]
+        body = self._loops(reduced, [Reduce(best, (), "argmax", value, where, position)], lanes)
         start: list[Stmt] = [Store(best, (), identity_of("max", value.dtype)), Store(where, (), Const(-1, INT64))]
-        result = Load(where, (), INT64)
+        result: Expr = Load(where, (), INT64)
+        if lanes:
+            # Where nothing is greater than the start, the first position is the right one.
+            start[1] = Store(where, (), Const(0, INT64))
+            result = Across("argmax", best, INT64, where)
         if not out:
-            return [*start, *inner, *self._finish(s, result)]
+            return [*start, *body, *self._finish(s, result)]
         if self.place.external(s):
             home, at = self.place.result(s), self._out_index(s)
             self.values[s] = home
         else:
             home = self._scratch(s)
             at = self._scratch_at(s)
-        return self._loops(out, [*start, *inner, Store(home, at, result)], False)
+        return self._loops(out, [*start, *body, Store(home, at, result)], False)
+
+    def _argmax_of_lanes(self, s: Stage, value: Expr, position: Index, reduced: Sequence[IVar]) -> list[Stmt]:
+        """Every lane looks for the greatest of its own, in rows of the best so far and their positions."""
+        assert self.vec is not None
+        width = self.inner_extent[self.vec].const
+        at = (index.of(self.vec_var),)
+        best, where = (
+            Buf(f"{name}{len(self.kernel.scratch)}", dtype, (sizes.mul(sizes.ceildiv(width, WHOLE), WHOLE),), "scratch")
+            for name, dtype in (("best", value.dtype), ("where", INT64))
+        )
+        self.kernel.scratch += [best, where]
+        start = [clear(best, identity_of("max", value.dtype), self.target), clear(where, Const(0, INT64), self.target)]
+        body = self._loops([*reduced, self.vec], [Reduce(best, at, "argmax", value, where, position)], True)
+        if self.place.external(s):
+            home, place = self.place.result(s), self._out_index(s)
+            self.values[s] = home
+        else:
+            home = self._scratch(s)
+            place = self._scratch_at(s)
+        end = self._loops([self.vec], [Store(home, place, Load(where, at, INT64))], True)
+        rest = [c for c in self._inner_out(s) if c is not self.vec]
+        return self._loops(rest, [*start, *body, *end], False)

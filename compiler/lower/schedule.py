@@ -16,6 +16,7 @@ from ..graph.sizes import Extent, Shape
 from .ir import Buf, Const, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
+WHOLE = 64  # elements that are whole vectors of any type
 SERIAL = 1 << 16  # flops of rows below which one core is as fast as several
 
 
@@ -35,6 +36,13 @@ def identity_of(combine: str, dtype: DType) -> Const:
     return Const(identity("add" if combine == "fma" else combine, dtype), dtype)
 
 
+def clear(buf: Buf, value: Const, target: Target) -> Loop:
+    """Fills a row of scratch with one value."""
+    z = IVar("z", buf.shape[0])
+    body: list[Stmt] = [Store(buf, (index.of(z),), value)]
+    return Loop(z, index.ZERO, index.of(z.extent), "vec", body, lanes_for(body, target))
+
+
 def lanes_for(body: Sequence[Stmt], target: Target) -> int:
     """Lanes so that the widest type that takes part fills a register."""
     widest = 4
@@ -45,6 +53,8 @@ def lanes_for(body: Sequence[Stmt], target: Target) -> int:
     for s in body:
         if isinstance(s, (Store, Reduce)) and s.buf.dtype != BOOL:
             widest = max(widest, s.buf.dtype.itemsize)
+        if isinstance(s, Reduce) and s.positions is not None:
+            widest = max(widest, s.positions.dtype.itemsize)
     return max(2, target.vector_bytes // widest)
 
 

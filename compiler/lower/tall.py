@@ -7,6 +7,7 @@ them. The number of parts follows from the shapes and the target alone, and so d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from ..artifact import Target
@@ -19,16 +20,17 @@ from ..graph.substitute import substitute
 from .blocks import SERIAL
 
 LEAST, PARTS = 8, 32
+ROWS = 1024  # elements of a result that are enough for all cores
 FRACTION = 8  # the parts of the result are at most this fraction of the operands
 STEPS = 256  # of the sum in a part of a matrix product, at least
 
 
 def split_sums(program: Program, target: Target) -> Program:
     """The program with such sums in parts (the same object if there are none)."""
-    changes = {}
+    changes: dict[Node, Node] = {}
     for node in toposort(program.roots):
         if node.op.name == "contract":
-            found = _in_parts(node, target)
+            found = _in_parts(node, target, changes)
             if found is not None:
                 changes[node] = found
     if not changes:
@@ -37,7 +39,7 @@ def split_sums(program: Program, target: Target) -> Program:
     return program.replaced(dict(zip(program.roots, new, strict=True)))
 
 
-def _in_parts(node: Node, target: Target) -> Node | None:
+def _in_parts(node: Node, target: Target, changes: Mapping[Node, Node]) -> Node | None:
     (x, y), extents, n_out, maps = node.inputs, node["extents"], node["n_out"], (node["a_map"], node["b_map"])
     if not all(isinstance(n, int) and n > 0 for n in extents) or n_out == len(extents):
         return None
@@ -47,6 +49,8 @@ def _in_parts(node: Node, target: Target) -> Node | None:
     if not parts:
         return None
     each = extents[over] // parts
+    if changes:
+        x, y = substitute((x, y), changes)
 
     def shifted(axes: OperandMap) -> OperandMap:
         return tuple(
@@ -67,6 +71,8 @@ def _few(node: Node, target: Target) -> tuple[int, int] | None:
     over = max(range(n_out, len(extents)), key=lambda label: extents[label])
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
+    if prod(extents[:n_out]) >= ROWS and any(len(_labels(axes)) == len(extents) for axes in maps):
+        return None  # whoever computes a row of the result reads rows of that operand that nobody else reads
     operands = prod(x.shape) + prod(y.shape)
     if operands * node.dtype.itemsize <= target.l2:
         return None
@@ -91,6 +97,10 @@ def _long(node: Node) -> tuple[int, int] | None:
     over = next(label for axis in maps[0] for label in labels[n_out:] if axis == plain(label))
     parts = next((k for k in (8, 4, 2, 6, 3, 5, 7) if k <= steps // STEPS and extents[over] % k == 0), None)
     return None if parts is None else (over, parts)
+
+
+def _labels(axes: OperandMap) -> set[int]:
+    return {label for terms, _, _ in axes for label, _ in terms}
 
 
 def _mixed(axes: OperandMap, label: int) -> bool:

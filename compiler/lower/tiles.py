@@ -58,16 +58,11 @@ class TileScheduler:
         dtype = self.stage.node.dtype
         self.kernel.name = name
         batch = sizes.product(v.extent for v in p.batch)
-        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize)
+        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
         outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
-        if self.apart:
-            self.block, self.panels = cut_rows(p, self.m, self.n, batch, reduced, self.target)
-        else:
-            self.block, self.panels = cut(
-                p, self.m, self.n, batch, reduced, self.step, self.several, dtype.itemsize, self.target
-            )
+        self.block, self.panels = self._cut(batch, reduced)
         blocks = sizes.ceildiv(self.m, self.block)
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
@@ -93,6 +88,8 @@ class TileScheduler:
         p = self.plan
         assert self.stage.factors is not None
         used = index_vars(self.stage.factors[1 - p.rows_operand])
+        if any(s.reduce for s in self.group.stages[1:]):
+            return False  # a chunk folds all rows
         if self.lies or p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
             return False
         size = sizes.hint(sizes.mul(self.n, self.depth)) * self.stage.node.dtype.itemsize
@@ -117,6 +114,13 @@ class TileScheduler:
         body: list[Stmt] = [Loop(chunk, index.ZERO, index.of(panels), "chunk", pack)]
         return Kernel(name, [], set(), panels, body, nodes=[self.stage.node])
 
+    def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
+        """Rows and panels of a chunk."""
+        if self.apart:
+            return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
+        itemsize = self.stage.node.dtype.itemsize
+        return cut(self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target)
+
     def _lies(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
         so small, or used by so few rows, that reading it in place costs less than a copy."""
@@ -138,7 +142,8 @@ class TileScheduler:
         small = self.n * self.depth * itemsize <= self.target.l1 // 2
         if self.m > 2 * p.tile_rows and not small:
             return None
-        if self.last is not None and not self.last.whole and depth_step(self.depth, p.width, itemsize) != self.depth:
+        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
+        if self.last is not None and not self.last.whole and step != self.depth:
             return None
         return source, offset, stride
 
@@ -402,7 +407,7 @@ class TileScheduler:
         values.update(zip(p.rows, index.unflatten(row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.depth, index.unflatten(at, tuple(v.extent for v in p.depth)), strict=True))
         assert self.stage.factors is not None
-        value = self._instantiate(self.stage.factors[p.rows_operand], values, {}, Shared())
+        value = placed(self.stage.factors[p.rows_operand], values, self.place, {}, Shared())
         line = index.add(index.scale(index.of(t), self.step), index.of(k))
         body: list[Stmt] = [Store(self.rows, (line, index.of(i)), value)]
         left = index.add(index.of(self.m), index.scale(row, -1))

@@ -7,15 +7,19 @@ packed and how the result lies in memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .ir import Expr, Load, expressions
+from .options import Choice
 from .stages import Stage
+
+STORED = 1.5  # vector operations that a byte costs on its way to main memory and back
+PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +36,7 @@ class Plan:
     tile_vectors: int
     lanes: int
     cost: float
+    panel_bytes: int = PANEL_BYTES
 
     @property
     def width(self) -> int:
@@ -65,18 +70,61 @@ def _merge_suffix(offset: Index, axes: Sequence[IVar]) -> tuple[tuple[IVar, ...]
     raise AssertionError("an empty suffix always merges")
 
 
-def plan(stage: Stage, target: Target) -> Plan | None:
-    """The cheaper orientation, or None where the general schedule serves better (too little reuse)."""
+def plan(stage: Stage, target: Target, computed: Collection[int] = ()) -> Plan | None:
+    """The cheaper orientation, or None where the general schedule serves better (too little reuse).
+
+    `computed` operands have to be stored to be read as rows. That costs if it goes beyond the second cache, and is
+    avoided if the other operand, which every panel is multiplied by, stays within.
+    """
+
+    def cost(o: Plan) -> float:
+        if o.rows_operand not in computed:
+            return o.cost
+        rows, again = _bytes(stage, o.rows_operand, ()), _bytes(stage, 1 - o.rows_operand, o.batch)
+        return o.cost + (STORED * rows if rows > target.l2 and 2 * again <= target.l2 else 0)
+
+    return min(orientations(stage, target), key=cost, default=None)
+
+
+def _bytes(stage: Stage, operand: int, batch: Collection[IVar]) -> int:
+    """The size of an operand of a contraction, of one batch if its axes are given."""
+    total = stage.node.dtype.itemsize
+    used = {v for e in _loads(stage.factors[operand]) for i in e.index for v in i.vars()}  # type: ignore[index]
+    for v in used - set(batch):
+        total *= sizes.hint(v.extent)
+    return total
+
+
+def orientations(stage: Stage, target: Target) -> list[Plan]:
+    """The plans of a contraction: either operand's own axes may be the rows."""
     if stage.factors is None:
-        return None
+        return []
     uses = [index_vars(factor) for factor in stage.factors]
     batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
     if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
-        return None
+        return []
     own = [tuple(v for v in stage.axes if v in uses[k] and v not in uses[1 - k]) for k in (0, 1)]
     options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
-    found = [o for o in options if o is not None]
-    return min(found, key=lambda o: o.cost) if found else None
+    return [o for o in options if o is not None]
+
+
+def tile_height(rows: Extent, most: int) -> int:
+    """Rows of a tile, at most so many: where their number is known, such that tiles are alike."""
+    return -(-rows // -(-rows // most)) if isinstance(rows, int) else most
+
+
+def chosen(plan: Plan, choice: Choice) -> Plan:
+    """The plan with a choice made about its tiles and panels."""
+    if choice == Choice():
+        return plan
+    vectors, rows = plan.tile_vectors, plan.tile_rows
+    if choice.vectors:
+        columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
+        vectors = min(choice.vectors, -(-columns // plan.lanes))
+    if choice.rows:
+        rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
+    panel_bytes = choice.panel_bytes or plan.panel_bytes
+    return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
 
 
 def index_vars(factor: Expr) -> set[IVar]:
@@ -133,9 +181,7 @@ def _orient(
         most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
         vectors = max(vectors, min(8, most, n // lanes))
     tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
-    tile_rows = tall
-    if isinstance(m_static, int):
-        tile_rows = -(-m_static // -(-m_static // tall))
+    tile_rows = tile_height(m_static, tall)
     width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
     padded = -(-n // width) * width / n

@@ -233,6 +233,8 @@ class _Verifier:
                     raise self.fail("a guarded choice mixes types")
             elif isinstance(e, Across):
                 self.declared(e.buf)
+                if e.positions is not None:
+                    self.declared(e.positions)
             elif isinstance(e, Op) and e.name in ("add", "sub", "mul", "div", "fma", "max", "min", "pair") and any(
                 a.dtype != e.dtype for a in e.args
             ):

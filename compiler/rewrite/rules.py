@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..graph.program import Program
-from . import arithmetic, bounds, contractions, factoring, folding, pieces, reductions, rounding, stability, views
+from . import (
+    arithmetic,
+    bounds,
+    contractions,
+    factoring,
+    folding,
+    onehot,
+    pieces,
+    reductions,
+    rounding,
+    stability,
+    underflow,
+    views,
+)
 from .calls import inline_calls
 from .engine import CLASSES, Rule, apply_rules
 from .loops import tidy_loops
@@ -18,7 +31,9 @@ RULES: tuple[Rule, ...] = (
     *pieces.RULES,
     *reductions.RULES,
     *contractions.RULES,
+    *onehot.RULES,
     *stability.RULES,
+    *underflow.RULES,
     *rounding.RULES,
     *factoring.RULES,
 )

@@ -22,7 +22,7 @@ _LINEAR = (*_VIEWS, "add", "subtract", "fma", "negative", "where")
 _NEAR = 32
 
 
-def _holds_maximum(x: Node) -> bool:
+def holds_maximum(x: Node) -> bool:
     """Whether a maximum is among the terms of a sum, which then is shifted already."""
     stack, seen = [x], 0
     while stack and seen < _NEAR:
@@ -41,7 +41,7 @@ def _exponentials(total: Node) -> Node | None:
         return None
     (x,) = total.inputs[0].inputs
     bare = any(sizes.lower_bound(x.shape[a]) < 1 for a in total["axes"])
-    return None if bare or _holds_maximum(x) else x
+    return None if bare or holds_maximum(x) else x
 
 
 def _finite_or(x: Node, other: float) -> Node:
@@ -164,7 +164,7 @@ def _norm(node: Node, uses: Uses) -> Node | None:
     x = _root(total.inputs[0]) if total.op.name == "sum" else None
     if x is None or any(sizes.lower_bound(x.shape[a]) < 1 for a in total["axes"]):
         return None
-    if x.op.name == "divide" and _holds_maximum(x.inputs[1]):
+    if x.op.name == "divide" and holds_maximum(x.inputs[1]):
         return None
     top = _finite_or(make("max", (make("abs", (x,)),), total["axes"]), 1)
     top = b.where(b.equal(top, 0), 1, top)
@@ -282,7 +282,7 @@ def _times_exponential(node: Node, uses: Uses) -> Node | None:
             if _totals(divisor, e) and (part := _cleared(quotient, divisor)) is not None:
                 share = b.div(e, divisor)
                 # What is shifted stays in range, with one division for all elements, unless its logarithm was taken.
-                if not _holds_maximum(e.inputs[0]) or share in _divisors(part):
+                if not holds_maximum(e.inputs[0]) or share in _divisors(part):
                     return b.mul(part, share)  # type: ignore[no-any-return]
     return None
 

@@ -153,3 +153,14 @@ def test_convolution_with_both_gradients(size: Any, kernel: Any, how: Any) -> No
         sweep.values[a.node] = sweep.rng.normal(size=a.shape).astype(np.float32)
     sweep.outputs = [y, gx, gw]
     sweep.check()
+
+
+def test_long_sums_of_long_sums_are_computed_once() -> None:
+    """Both products are summed in parts; the second reads the first through a third."""
+    x = ad.input("x", (50000, 8), "float64")
+    square = x.T @ x
+    step = ad.compile(x, [square, x.T @ (x @ square)], threads=1)
+    value = np.random.default_rng(0).standard_normal((50000, 8))
+    for got, want in zip(step(value), (value.T @ value, value.T @ (value @ (value.T @ value))), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10 * np.abs(want).max())
+    assert sum(line.startswith("kernel k") for line in step.dump("kernels").splitlines()) == 5

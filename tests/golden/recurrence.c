@@ -60,11 +60,7 @@ KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict
       const f32x8 x_3 = f32x8_load(tile + i * 16);
       const f32x8 x_4 = f32x8_load(step + i * 9);
       f32x8_store(carry_1 + i * 9, f32x8_tanh(f32x8_add(x_3, x_4)));
-<<<<<<< HEAD
       const f32x8 x_5 = f32x8_load(tile + i * 16 + 8);
-=======
-      const f32x8 x_5 = f32x8_load_n(tile + i * 16 + 8, 1);
->>>>>>> main
       const f32x8 x_6 = f32x8_load_n(step + i * 9 + 8, 1);
       f32x8_store_n(carry_1 + i * 9 + 8, f32x8_tanh(f32x8_add(x_5, x_6)), 1);
     }

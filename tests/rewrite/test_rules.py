@@ -80,6 +80,11 @@ SHARE = b.div(SHIFTED, spread(b.sum(SHIFTED, (1,)), 0))
 LARGEST = make("max", (un("abs", M),), (1,))
 LARGEST = b.where(b.less(un("abs", LARGEST), np.inf), LARGEST, 1.0)
 LARGEST = b.where(b.equal(LARGEST, 0.0), 1.0, LARGEST)
+# One value in every row, at the place of the row's maximum.
+FIRST = make("argmax", (M,), (1,))
+THERE = b.equal(b.iota((3, 4), 1), spread(FIRST, 0))
+SELECTED = b.where(THERE, spread(R, 0), 0.0)
+SHARED = spread(b.div(R, b.sum(SHIFTED, (1,))), 0)
 EMPTY = b.slice(X, (5,), (5,), (1,))
 # rule: (before, after) pairs
 CASES: dict[str, list[tuple[Node, Node]]] = {
@@ -300,6 +305,27 @@ CASES: dict[str, list[tuple[Node, Node]]] = {
          b.mul(Y, un("sigmoid", b.neg(X)))),
         (b.mul(b.neg(b.div(Y, b.exp(X))), b.div(b.exp(X), Z)), b.neg(b.div(Y, Z))),
         (b.mul(b.add(b.div(W, SHARE), M), SHARE), b.add(W, b.mul(M, SHARE))),
+    ],
+    "subnormal-share": [
+        (b.mul(SHARED, SHIFTED),
+         b.mul(SHARED, b.where(b.less(SHIFTED, float(np.finfo(np.float32).tiny)), 0.0, SHIFTED))),
+    ],
+    "scaled-selection": [
+        (b.neg(SELECTED), b.where(THERE, spread(b.neg(R), 0), 0.0)),
+        (b.mul(SELECTED, 2.0), b.where(THERE, spread(b.mul(R, 2.0), 0), 0.0)),
+    ],
+    "sum-of-selection": [
+        (b.sum(SELECTED, (1,)), R),
+        (b.sum(SELECTED, (0,)), make("scatter_add", (FIRST, R), 0, 4)),
+        (b.sum(b.where(THERE, b.full(2.0, (3, 4), FLOAT32), 0.0), (0,)),
+         make("scatter_add", (FIRST, b.full(2.0, (3,), FLOAT32)), 0, 4)),
+    ],
+    "contracted-selection": [
+        (matmul(SELECTED, b.permute(W, (1, 0))),
+         b.mul(b.permute(make("take", (W, FIRST), 1), (1, 0)), b.broadcast(R, (3, 3), (0,)))),
+        (matmul(b.permute(SELECTED, (1, 0)), W), make("scatter_add", (FIRST, b.mul(W, spread(R, 0))), 0, 4)),
+        (matmul(b.permute(W, (1, 0)), SELECTED),
+         b.permute(make("scatter_add", (FIRST, b.mul(W, spread(R, 0))), 0, 4), (1, 0))),
     ],
     "log-sigmoid": [
         (b.log(un("sigmoid", X)),
