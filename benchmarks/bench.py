@@ -8,6 +8,7 @@ pictures of it beside that. Exits with 1 if anything of ours failed; a goal that
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -120,6 +121,7 @@ def scripted(title: str, script: str, *options: str) -> Callable[[Failures], Any
         print(text.strip())
         if figures is None:
             failures.append(f"{script}: {text}")
+        failures += [f"{script}: {line}" for line in text.splitlines() if line.startswith("FAILED")]
         return figures
 
     return make
@@ -129,7 +131,7 @@ def tables(options: argparse.Namespace) -> dict[str, Callable[[Failures], Any]]:
     """How to make each table; making one prints it."""
     names, threads, dtype = options.workloads, options.threads, options.dtype
     double = [n for n in DOUBLE if n in names]
-    quick = ["--quick"] if options.quick else []
+    installed = [tool for tool in ("jax", "torch") if importlib.util.find_spec(tool) is not None]
 
     def stepping(title: str, threads: int, dtype: str, names: Sequence[str]) -> Callable[[Failures], Any]:
         def make(failures: Failures) -> Any:
@@ -156,7 +158,10 @@ def tables(options: argparse.Namespace) -> dict[str, Callable[[Failures], Any]]:
             "Matrix products", "matmul.py", *(["square"] if options.quick else []), "--threads", str(threads),
             "--dtype", dtype,
         ),
-        "gradbench": scripted("GradBench", "gradbench.py", *quick),
+        "gradbench": scripted(
+            "GradBench", "gradbench.py", "--threads", str(threads), "--tools", ",".join(["adjoint", *installed]),
+            *(["--small", "--rounds", "2"] if options.quick else []),
+        ),
     }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def bounds_of(known: Mapping[Guard, bool], var: IVar, at: Index, width: int) -> 
         """low <= high"""
         gap = index.add(high, index.scale(low, -1))
         least = index.bounds(gap)
-        if least is not None and sizes.lower_bound(least[0]) >= 0:
+        if least is not None and isinstance(least[0], int) and least[0] >= 0:
             return
         if not isinstance(gap.const, int):
             strictest[(low, high)] = low, high, 0

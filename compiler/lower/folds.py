@@ -137,6 +137,9 @@ class FoldScheduler(TileScheduler):
     def _folding(self) -> list[Stage]:
         return [s for s in self.group.stages if s.reduce and s is not self.stage]
 
+    def _packs_apart(self) -> bool:
+        return False  # a chunk folds all rows
+
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         assert isinstance(self.m, int)
         return self.m, 1

@@ -11,10 +11,11 @@ from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt
 AHEAD = 8  # steps of depth by which the panel is announced
 
 
-def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool) -> Kernel:
+def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
     """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers.
 
-    The rows of b and c are `panel_stride` and `result_stride` elements apart.
+    The rows of b and c are `panel_stride` and `result_stride` elements apart. `ahead` announces b some rows early,
+    which pays where it comes from far away.
     """
     width = vectors * lanes
     strides = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
@@ -38,16 +39,17 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
     step: list[Stmt] = [
         columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
-        columns(Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))),
         rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
     ]
+    if ahead:
+        step.insert(1, columns(Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))))
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
     body: list[Stmt] = [
         rows(columns(Store(acc, at, begin))),
         Loop(k, index.ZERO, index.of(depth), "seq", step),
         rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
-    name = f"tile_{'add_' if adds else ''}{tile_rows}x{width}"
+    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}"
     kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]

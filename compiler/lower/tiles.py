@@ -4,9 +4,6 @@ The columns' operand is packed into panels, and its prologue applied, per block 
 and few rows use it, it is read in place. Whole tiles of a plain contraction go straight to the result. All others go
 through a small buffer to the epilogue, an ordinary loop nest over the tile, so that bounds, transposed results and any
 fused tail need no tile of their own.
-
-Where there are more rows than columns, all panels are packed by a kernel in front, and a chunk takes its rows through
-all of them: so rows stay with a core from kernel to kernel.
 """
 
 from __future__ import annotations
@@ -17,79 +14,53 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
-from .blocks import SERIAL, Strip, cut, cut_rows, depth_step, shallow, strips
-from .epilogue import finished, placed
+from .blocks import SERIAL, Strip, shallow
+from .epilogue import finished
 from .fuse import Classes, Group
-from .instantiate import Shared
-from .ir import Buf, Call, Const, Kernel, Load, Loop, Prefetch, Routine, Stmt, Store
+from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel
+from .panels import Outer, Panels
 from .schedule import Placement, lanes_for
 from .tiling import Plan, index_vars, merged_stride
 
-Outer = dict[IVar, Index]
 
-AHEAD = 16  # steps of depth by which what is packed next is announced
+class TileScheduler(Panels):
+    """Builds the kernel of a contraction and its epilogue, and the one that packs its panels if that stands apart.
 
-
-class TileScheduler:
-    """Builds the kernel of a contraction and its epilogue, and the one that packs its panels if that stands apart."""
+    It does where there are more rows than columns: a chunk then takes its rows through all panels, so that rows stay
+    with a core from kernel to kernel.
+    """
 
     def __init__(
         self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target,
         tiles: dict[tuple[object, ...], Kernel],
     ) -> None:
-        self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
-        self.stage = group.stages[0]
+        self.group, self.classes = group, classes
         self.kernel = Kernel("", [], set(), 1, [])
-        self.tiles = tiles
-        self.m = sizes.product(v.extent for v in plan.rows)
-        self.n = sizes.product(v.extent for v in plan.columns)
-        self.depth = sizes.product(v.extent for v in plan.depth)
-        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in group.stages[0].loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
-        self.full, self.last = strips(self.n, plan)
-        self.lies = self._lies()
-        self.across = None if self.lies else self._across()
-        self.apart = self._packs_apart()
-        self.panel: dict[Strip, Buf] = {}
+        self.tiles = tiles
+        super().__init__(group.stages[0], plan, place, target)
 
     def build(self, name: str) -> Kernel:
-        p = self.plan
-        dtype = self.stage.node.dtype
         self.kernel.name = name
-        batch = sizes.product(v.extent for v in p.batch)
-        self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
-        outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
-        self.several = outer or self.step != self.depth
-        reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
-        self.block, self.panels = self._cut(batch, reduced)
-        blocks = sizes.ceildiv(self.m, self.block)
-        groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
-        chunks = sizes.product((batch, groups, blocks))
-        self.kernel.chunks = chunks
-        self.chunk = IVar("chunk", chunks)
-        b_at, group_at, block_at = index.unflatten(index.of(self.chunk), (batch, groups, blocks))
-        self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
-        self.first_panel = index.scale(group_at, self.panels)
-        self.first_row = index.scale(block_at, self.block)
-        self.home = None if outer else self._home()
+        self.home = None if self.outer else self._home()
         self._scratch()
         if self.several:
             body = self._several()
         else:
             body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
-        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        self.kernel.chunks = self.chunk.extent
+        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
 
     def _packs_apart(self) -> bool:
-        """Whether panels are packed by a kernel of their own: they are the same for all rows, are less than these, and
-        stay in the second cache while rows go by."""
+        """Whether all panels are packed in front: they are the same for all rows, are less than these, and stay in the
+        second cache while rows go by."""
         p = self.plan
         assert self.stage.factors is not None
         used = index_vars(self.stage.factors[1 - p.rows_operand])
-        if any(s.reduce for s in self.group.stages[1:]):
-            return False  # a chunk folds all rows
         if self.lies or p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
             return False
         size = sizes.hint(sizes.mul(self.n, self.depth)) * self.stage.node.dtype.itemsize
@@ -111,57 +82,9 @@ class TileScheduler:
         chunk = IVar("chunk", panels)
         self.batch_at, self.first_panel, self.panels = dict.fromkeys(self.plan.batch, index.ZERO), index.of(chunk), 1
         pack = self._pack(index.ZERO, {}, self.depth)
+        self._measure()
         body: list[Stmt] = [Loop(chunk, index.ZERO, index.of(panels), "chunk", pack)]
         return Kernel(name, [], set(), panels, body, nodes=[self.stage.node])
-
-    def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
-        """Rows and panels of a chunk."""
-        if self.apart:
-            return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
-        itemsize = self.stage.node.dtype.itemsize
-        return cut(self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target)
-
-    def _lies(self) -> tuple[Buf, Index, Extent] | None:
-        """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
-        so small, or used by so few rows, that reading it in place costs less than a copy."""
-        p = self.plan
-        assert self.stage.factors is not None
-        factor = self.stage.factors[1 - p.rows_operand]
-        if not isinstance(factor, Load) or factor.guards or not isinstance(self.depth, int):
-            return None
-        if not isinstance(self.m, int) or not isinstance(self.n, int):
-            return None
-        source = self.place.buffer(factor.buf)
-        offset = index.linear_strides(factor.index, source.strides)
-        if any(offset.affine_in(v) is None for v in (*p.depth, *p.columns, *p.outer, *p.batch)):
-            return None
-        stride = merged_stride(offset, p.depth)
-        if merged_stride(offset, p.columns) != 1 or stride is None:
-            return None
-        itemsize = self.stage.node.dtype.itemsize
-        small = self.n * self.depth * itemsize <= self.target.l1 // 2
-        if self.m > 2 * p.tile_rows and not small:
-            return None
-        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
-        if self.last is not None and not self.last.whole and step != self.depth:
-            return None
-        return source, offset, stride
-
-    def _across(self) -> tuple[Buf, Index, Extent] | None:
-        """The columns' operand with the stride of its columns, where it is contiguous along the depth instead."""
-        p = self.plan
-        assert self.stage.factors is not None
-        factor = self.stage.factors[1 - p.rows_operand]
-        if not isinstance(factor, Load) or factor.guards or not isinstance(self.n, int):
-            return None
-        source = self.place.buffer(factor.buf)
-        offset = index.linear_strides(factor.index, source.strides)
-        if any(offset.affine_in(v) is None for v in (*p.depth, *p.columns, *p.outer, *p.batch)):
-            return None
-        stride = merged_stride(offset, p.columns)
-        if merged_stride(offset, p.depth) != 1 or stride is None or stride in (0, 1):
-            return None
-        return source, offset, stride
 
     def _home(self) -> tuple[Buf, Extent] | None:
         """The result with the stride of its rows, where whole tiles can be stored straight into it."""
@@ -208,37 +131,6 @@ class TileScheduler:
             return None
         count = -(-self.block // p.tile_rows) * self.step
         return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
-
-    def _direct(self) -> tuple[Buf, Index]:
-        """The rows' operand and where its elements lie."""
-        assert self.stage.factors is not None
-        direct = self.stage.factors[self.plan.rows_operand]
-        assert isinstance(direct, Load)
-        source = self.place.buffer(direct.buf)
-        return source, index.linear_strides(direct.index, source.strides)
-
-    def _over_panels(self, make: Callable[[Strip, Index], list[Stmt]]) -> list[Stmt]:
-        """Statements for every panel of the chunk, by its number within the chunk."""
-        found: list[Stmt] = []
-        whole = self.n // self.plan.width if isinstance(self.n, int) else None
-        rest = None if whole is None else index.add(index.of(whole), index.scale(self.first_panel, -1))
-        body: list[Stmt]
-        if self.full is not None and (body := make(self.full, index.of(q := IVar("p", self.panels)))):
-            even = whole is None or (self.last is None and whole % self.panels == 0)
-            found.append(Loop(q, index.ZERO, index.of(self.panels), "seq", body, limit=None if even else rest))
-        if self.last is not None:
-            assert rest is not None
-            if not rest.terms:
-                found += make(self.last, rest)
-            else:
-                q = IVar("last", self.panels)
-                limit = index.add(rest, 1) if self.panels > 1 else None
-                if body := make(self.last, index.of(q)):
-                    found.append(Loop(q, rest, index.of(self.panels), "seq", body, limit=limit))
-        return found
-
-    def _first_column(self, at: Index) -> Index:
-        return index.scale(index.add(self.first_panel, at), self.plan.width)
 
     def _single(self) -> list[Stmt]:
         """Tiles whose whole depth is one block: panel by panel, or row by row where the result outweighs the panels."""
@@ -317,120 +209,6 @@ class TileScheduler:
         return Loop(i, index.ZERO, index.of(i.extent), "seq",
                     [Loop(j, index.ZERO, index.of(j.extent), "vec", [zero], self.plan.lanes)])
 
-    def _pack(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
-        """Fills the panels of the chunk with `count` steps of the columns' operand, a step of all of them at a time."""
-        p = self.plan
-        if not self.panel:
-            return []
-        if self.across is not None:
-            return self._over_panels(lambda strip, at: self._turn(strip, at, start, outer, count))
-        values = {**self.batch_at, **outer}
-        if count == self.depth:
-            loops = [IVar(f"k{n}" if len(p.depth) > 1 else "k", v.extent) for n, v in enumerate(p.depth)]
-            values.update({v: index.of(k) for v, k in zip(p.depth, loops, strict=True)})
-            line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
-        else:
-            loops = [IVar("k", count)]
-            line = index.of(loops[0])
-            flat = index.add(start, line)
-            values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
-        packed = self._over_panels(lambda strip, at: self._line(strip, at, line, loops[-1], values))
-        for v in reversed(loops):
-            packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
-        return packed
-
-    def _panel_from(self, at: Index) -> Index:
-        """The first line of a panel: of those of the chunk, or of all."""
-        if self.apart:
-            return index.scale(index.add(self.first_panel, at), self.depth)
-        return index.scale(at, self.step)
-
-    def _turn(self, strip: Strip, at: Index, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
-        """One panel of an operand that lies across: its columns are contiguous along the depth."""
-        if strip not in self.panel:
-            return []
-        assert self.across is not None and strip.valid is not None
-        source, offset, stride = self.across
-        panel = self.panel[strip]
-        p = self.plan
-        column = self._first_column(at)
-        values = {**self.batch_at, **outer, **dict.fromkeys(p.depth, index.ZERO)}
-        values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        first = index.scale(self._panel_from(at), strip.width) if strip is self.full else index.ZERO
-        call = Call(
-            Routine("turn", panel.dtype, (False, True)),
-            ((source, index.add(index.substitute(offset, values), start)), (panel, first)),
-            tuple(index.of(n) for n in (stride, strip.width, strip.valid, count)),
-        )
-        if strip.whole:
-            return [call]
-        k, z = IVar("k", count), IVar("z", strip.width)
-        zero: list[Stmt] = [Store(panel, (index.of(k), index.of(z)), Const(0, panel.dtype))]
-        clear = Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes)
-        return [Loop(k, index.ZERO, index.of(count), "seq", [clear]), call]
-
-    def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
-        """One step of a panel; columns that do not exist are 0."""
-        p = self.plan
-        if strip not in self.panel:
-            return []
-        panel = self.panel[strip]
-        if strip is self.full:
-            line = index.add(line, self._panel_from(at))
-        j = IVar("j", strip.width)
-        column = index.add(self._first_column(at), index.of(j))
-        there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        assert self.stage.factors is not None
-        value = placed(self.stage.factors[1 - p.rows_operand], {**values, **there}, self.place, {}, Shared())
-        body: list[Stmt] = [Store(panel, (line, index.of(j)), value)]
-        if isinstance(value, Load) and not value.guards:
-            later = {k: index.add(index.of(k), AHEAD)}
-            body.append(Prefetch(value.buf, tuple(index.substitute(i, later) for i in value.index)))
-        hi = index.of(strip.valid if strip.valid is not None else strip.width)
-        limit = None if strip.valid is not None else self._columns_left(at)
-        packed: list[Stmt] = [Loop(j, index.ZERO, hi, "vec", body, lanes_for(body, self.target), limit=limit)]
-        if not strip.whole:
-            z = IVar("z", strip.width)
-            zero: list[Stmt] = [Store(panel, (line, index.of(z)), Const(0, panel.dtype))]
-            packed = [Loop(z, index.ZERO, index.of(strip.width), "vec", zero, strip.lanes), *packed]
-        return packed
-
-    def _pack_rows(self, start: Index, outer: Outer, count: Extent) -> list[Stmt]:
-        """Fills the room for the chunk's rows with `count` steps, one step of all of them at a time."""
-        if self.rows is None:
-            return []
-        p = self.plan
-        k, i, t = IVar("k", count), IVar("i", p.tile_rows), IVar("t", -(-self.block // p.tile_rows))
-        row = index.add(self.first_row, index.add(index.scale(index.of(t), p.tile_rows), index.of(i)))
-        at = index.add(start, index.of(k))
-        values = {**self.batch_at, **outer}
-        values.update(zip(p.rows, index.unflatten(row, tuple(v.extent for v in p.rows)), strict=True))
-        values.update(zip(p.depth, index.unflatten(at, tuple(v.extent for v in p.depth)), strict=True))
-        assert self.stage.factors is not None
-        value = placed(self.stage.factors[p.rows_operand], values, self.place, {}, Shared())
-        line = index.add(index.scale(index.of(t), self.step), index.of(k))
-        body: list[Stmt] = [Store(self.rows, (line, index.of(i)), value)]
-        left = index.add(index.of(self.m), index.scale(row, -1))
-        left = index.add(left, index.of(i))
-        limit = left if not (isinstance(self.m, int) and self.m % p.tile_rows == 0) else None
-        lanes = 2
-        while lanes * 2 <= min(p.tile_rows, p.lanes):
-            lanes *= 2
-        each = Loop(i, index.ZERO, index.of(p.tile_rows), "vec", body, lanes, limit=limit)
-        there = self._rows_left()
-        tiles = None if there is None else index.floordiv(index.add(there, p.tile_rows - 1), p.tile_rows)
-        return [Loop(k, index.ZERO, index.of(count), "seq",
-                     [Loop(t, index.ZERO, index.of(t.extent), "seq", [each], limit=tiles)])]
-
-    def _columns_left(self, at: Index) -> Index:
-        return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
-
-    def _rows_left(self) -> Index | None:
-        """Rows of the chunk, where they may be fewer than a block."""
-        if isinstance(self.m, int) and self.m % self.block == 0:
-            return None
-        return index.add(index.of(self.m), index.scale(self.first_row, -1))
-
     def _over_rows(self, one: Callable[[Index, int], list[Stmt]]) -> list[Stmt]:
         """Statements for all tiles of the chunk's rows, by first row and height: full ones, then what is left, as one
         lower tile or, if that varies, row by row."""
@@ -496,7 +274,7 @@ class TileScheduler:
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds)
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.far and strip not in self.panel)
         if key not in self.tiles:
             self.tiles[key] = tile_kernel(*key)
         call = Call(

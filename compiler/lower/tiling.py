@@ -182,16 +182,15 @@ def _orient(
         vectors = max(vectors, min(8, most, n // lanes))
     tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
     tile_rows = tile_height(m_static, tall)
-    width = vectors * lanes
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
-    padded = -(-n // width) * width / n
+    padded = -(-n // lanes) * lanes / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
     packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
     # Rows that lie across are fetched line by line for every panel: from far away, where they are many.
     far = 4 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
-    fetched = m * k * -(-n // width) if far else 0
+    fetched = m * k * -(-n // (vectors * lanes)) if far else 0
     cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
         return None

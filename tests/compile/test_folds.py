@@ -45,7 +45,7 @@ def test_first_of_equals_and_first_nan(dtype: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("n", "k", "d"), [(300, 300, 7), (1029, 37, 16), (256, 2, 5)])
+@pytest.mark.parametrize(("n", "k", "d"), [(300, 300, 7), (1029, 37, 16), (2048, 20, 5)])
 def test_nearest_without_distances(n: int, k: int, d: int, dtype: str) -> None:
     rng = np.random.default_rng(n)
     p, c = ad.input("p", (n, d), dtype), ad.input("c", (k, d), dtype)

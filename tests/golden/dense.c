@@ -21,8 +21,6 @@ static void tile_6x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -77,7 +75,6 @@ static void tile_6x2(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x2 x_1 = f32x2_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x2_splat(c_2);
     c0_0 = f32x2_fma(a0_0, b0, c0_0);
@@ -122,8 +119,6 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -157,7 +152,6 @@ static void tile_3x2(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x2 x_1 = f32x2_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x2_splat(c_2);
     c0_0 = f32x2_fma(a0_0, b0, c0_0);
@@ -184,7 +178,6 @@ KERNEL static void k0_matmul_relu(const float *restrict w, const float *restrict
       f32x2_store(edge + k * 2, f32x2_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(w + k * 17 + 16, 1);
       f32x8_store_n(edge + k * 2, x_1, 1);
-      ADJOINT_PREFETCH(w + k * 17 + 288);
     }
     for (int64_t r = 0; r < 5; r++) {
       const int64_t stop_2 = i64_min(2, 1);

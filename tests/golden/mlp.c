@@ -21,8 +21,6 @@ static void tile_6x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -77,7 +75,6 @@ static void tile_6x4(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x4_splat(c_2);
     c0_0 = f32x4_fma(a0_0, b0, c0_0);
@@ -124,8 +121,6 @@ static void tile_4x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -166,7 +161,6 @@ static void tile_4x4(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x4_splat(c_2);
     c0_0 = f32x4_fma(a0_0, b0, c0_0);
@@ -203,7 +197,6 @@ static void tile_8x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -255,7 +248,6 @@ static void tile_7x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -302,7 +294,6 @@ static void tile_6x8(const float *restrict a, const float *restrict b, float *re
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
     const float c_2 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_2);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -397,7 +388,6 @@ KERNEL static void k2_matmul(const float *restrict w2, const float *restrict rel
       f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(w2 + k * 5, 5);
       f32x8_store_n(edge + k * 8, x_1, 5);
-      ADJOINT_PREFETCH(w2 + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
       tile_8x8(relu + r * 160, edge, tile, 20, 20, 1, 8, 8);
@@ -559,7 +549,6 @@ KERNEL static void k7_matmul_fma(const float *restrict fma, const float *restric
       f32x8_store(edge + k * 8, f32x8_splat(0.0f));
       const f32x8 x_1 = f32x8_load_n(fma + k * 5, 5);
       f32x8_store_n(edge + k * 8, x_1, 5);
-      ADJOINT_PREFETCH(fma + k * 5 + 80);
     }
     for (int64_t r = 0; r < 2; r++) {
       tile_7x8(relu + r * 7, edge, tile, 16, 1, 20, 8, 8);

@@ -15,8 +15,6 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
     b0 = x_1;
     const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
     b1 = x_2;
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8));
-    ADJOINT_PREFETCH(b + k * panel_stride + (panel_stride * 8 + 8));
     const float c_3 = a[k * depth_stride];
     a0_0 = f32x8_splat(c_3);
     c0_0 = f32x8_fma(a0_0, b0, c0_0);
@@ -50,10 +48,8 @@ KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict
       }
       const f32x8 x_1 = f32x8_load(w + k * 9);
       f32x8_store(edge + k * 16, x_1);
-      ADJOINT_PREFETCH(w + k * 9 + 144);
       const f32x8 x_2 = f32x8_load_n(w + k * 9 + 8, 1);
       f32x8_store_n(edge + k * 16 + 8, x_2, 1);
-      ADJOINT_PREFETCH(w + k * 9 + 152);
     }
     tile_3x16(carry, edge, tile, 9, 9, 1, 16, 16);
     for (int64_t i = 0; i < 3; i++) {
