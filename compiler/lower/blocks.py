@@ -15,6 +15,7 @@ CHUNKS = 4  # chunks to aim at, at least; else two for every core
 BLOCK = 1 << 17  # flops below which a chunk is not worth packing its panel once more
 TALL = 16  # tiles of a chunk when the number of rows is not known
 SHALLOW = 4096  # bytes of a panel below which results are written row by row
+BLOCKS = 16  # chunks of rows to aim at where panels are packed in front
 BLOCK_BYTES = 1 << 18  # of one operand in a chunk's block of depth, at most a quarter of the second cache
 
 
@@ -102,3 +103,15 @@ def shared_rows(plan: Plan, m: int, reduced: int, block: int, target: Target) ->
         return block
     each = -(-m // wanted)
     return min(block, -(-each // tile) * tile)
+
+
+def cut_rows(plan: Plan, m: Extent, n: Extent, batch: Extent, reduced: int, target: Target) -> tuple[int, int]:
+    """Rows and panels of a chunk where panels are packed in front: all panels, but where the rows could be few."""
+    tile = plan.tile_rows
+    if not isinstance(m, int) or not isinstance(n, int):
+        return TALL * tile if not isinstance(m, int) else m, 1
+    have = sizes.hint(batch)
+    work = 2 * m * reduced * n
+    wanted = max(1, min(-(-max(BLOCKS, 2 * target.workers) // have), work // BLOCK, m // tile))
+    block = -(-m // wanted)
+    return min(-(-block // tile) * tile, m), -(-n // plan.width)

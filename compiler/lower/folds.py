@@ -115,7 +115,7 @@ def plan_over(stage: Stage, rows: tuple[IVar, ...], target: Target) -> Plan | No
 class FoldScheduler(TileScheduler):
     """Builds the kernel of a contraction, its epilogue, and extrema over its rows: one chunk is a panel, all rows."""
 
-    def build(self) -> Kernel:
+    def build(self, name: str) -> Kernel:
         p = self.plan
         self.best: dict[Stage, tuple[Buf, Buf | None]] = {}
         before: list[Stmt] = []
@@ -127,7 +127,7 @@ class FoldScheduler(TileScheduler):
             if where is not None:
                 # Where nothing is greater than the start, the first position is the right one.
                 before.append(clear(where, Const(0, INT64), self.target))
-        kernel = super().build()
+        kernel = super().build(name)
         kernel.scratch += [b for pair in self.best.values() for b in pair if b is not None]
         (chunk,) = kernel.body
         assert isinstance(chunk, Loop)
@@ -136,6 +136,9 @@ class FoldScheduler(TileScheduler):
 
     def _folding(self) -> list[Stage]:
         return [s for s in self.group.stages if s.reduce and s is not self.stage]
+
+    def _packs_apart(self) -> bool:
+        return False  # a chunk folds all rows
 
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         assert isinstance(self.m, int)

@@ -305,19 +305,22 @@ class Scope:
     def _schedule(self, group: Group) -> None:
         self.group = group
         first = group.stages[0]
-        # A number in front keeps kernels apart, in order, and clear of the names of the C library.
-        name = f"k{len(self.shared.kernels)}_{_kernel_name(group)}"
+        name = self._name(_kernel_name(group))
         if group.kind == "loop":
             Loops(self).lower(first.node)
             return
-        context = (self.fuser.classes, self, self.shared.target, name, self.shared.tiles)
+        context = (self.fuser.classes, self, self.shared.target)
         if first in self.windows:
             windows = self.windows[first]
-            make = PositionScheduler if windows.over_positions else PlaceScheduler
-            self._add(make(group, windows, *context).build())
+            over = PositionScheduler if windows.over_positions else PlaceScheduler
+            self._add(over(group, windows, *context, name, self.shared.tiles).build())
         elif group.kind == "tile":
-            tiles = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
-            self._add(tiles(group, self.plans[first], *context).build())
+            make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
+            tiles = make(group, self.plans[first], *context, self.shared.tiles)
+            packing = tiles.packing(self._name("pack"))
+            if packing is not None:
+                self._add(packing)
+            self._add(tiles.build(self._name(_kernel_name(group))))
         elif group.kind == "vector":
             self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
@@ -328,6 +331,10 @@ class Scope:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())
 
+    def _name(self, name: str) -> str:
+        """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
+        return f"k{len(self.shared.kernels)}_{name}"
+
     def _add(self, kernel: Kernel) -> None:
         collect_params(kernel)
         for buf in kernel.params:
@@ -337,7 +344,7 @@ class Scope:
         self.steps.append(Run(kernel))
 
     def _copy(self, source: Buf, home: Buf) -> None:
-        self._add(_copy_kernel(source, home, f"k{len(self.shared.kernels)}_copy", self.shared.target))
+        self._add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
 
     def in_memory(self, node: Node) -> Buf:
         """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
@@ -369,6 +376,9 @@ class Scope:
             self.fuser.group_of[r].root() is not mine or stage.node in r.lookups
             for r in self.readers.get(stage.node, ())
         )
+
+    def temporary(self, name: str, dtype: DType, shape: Shape) -> Buf:
+        return Buf(self.shared.unique(name), dtype, shape, "arena")
 
     def result(self, stage: Stage) -> Buf:
         return self.buffer(stage.node if stage.part is None else stage.part.whole)
@@ -403,15 +413,21 @@ class Scope:
         """
         strides = row_major(node.shape)
         row = node.shape[-1] * node.dtype.itemsize if node.shape and isinstance(node.shape[-1], int) else 1
-        if len(node.shape) != 2 or row % 1024 or node in self.gapless or node in self.roots:
+        if len(node.shape) < 2 or row % 1024 or node in self.gapless or node in self.roots:
             return strides
         for reader in self.readers.get(node, ()):
             if reader.node.op.kind in ("control", "scatter"):
                 return strides
+            tiling = self.plans.get(reader)
+            together = () if tiling is None else (tiling.rows, tiling.depth)
             for read, at in reader.reads:
-                if read is node and any(len(i.terms) > 1 or (i.terms and i.as_var() is None) for i in at):
+                if read is not node:
+                    continue
+                if any(len(i.terms) > 1 or (i.terms and i.as_var() is None) for i in at):
                     return strides
-        return (strides[0] + LINE // node.dtype.itemsize, strides[1])
+                if any(at[-1].as_var() in axes and at[-2].as_var() in axes for axes in together):
+                    return strides
+        return (*row_major((*node.shape[:-1], strides[-2] + LINE // node.dtype.itemsize))[:-1], 1)
 
     def _in_place(self, node: Node, home: Buf) -> bool:
         """Whether the new value may overwrite the variable: all other reads of the old one are done by then."""

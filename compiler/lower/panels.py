@@ -9,7 +9,7 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
-from .blocks import Strip, cut, depth_step, shared_rows, strips
+from .blocks import Strip, cut, cut_rows, depth_step, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
@@ -49,6 +49,7 @@ class Panels:
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
         self.across = None if self.lies or self.packed else self._across()
+        self.apart = self.packed is None and self._packs_apart()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
         self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = self.outer or self.step != self.depth
@@ -70,6 +71,8 @@ class Panels:
 
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         """Rows and panels of a chunk."""
+        if self.apart:
+            return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
         itemsize = self.stage.node.dtype.itemsize
         block, panels = cut(
             self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target
@@ -82,6 +85,16 @@ class Panels:
         """Whether the columns' operand fits half of the first cache."""
         size = sizes.product((self.n, self.depth, self.stage.node.dtype.itemsize))
         return isinstance(size, int) and size <= self.target.l1 // 2
+
+    def _packs_apart(self) -> bool:
+        """Whether a kernel in front packs all panels."""
+        return False
+
+    def _panel_from(self, at: Index) -> Index:
+        """The first line of a panel: of those of the chunk, or of all."""
+        if self.apart:
+            return index.scale(index.add(self.first_panel, at), self.depth)
+        return index.scale(at, self.step)
 
     def _lies(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
@@ -197,7 +210,7 @@ class Panels:
         column = self._first_column(at)
         values = {**self.batch_at, **outer, **dict.fromkeys(p.depth, index.ZERO)}
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        first = index.scale(at, sizes.mul(self.step, strip.width)) if strip is self.full else index.ZERO
+        first = index.scale(self._panel_from(at), strip.width) if strip is self.full else index.ZERO
         call = Call(
             Routine("turn", panel.dtype, (False, True)),
             ((source, index.add(index.substitute(offset, values), start)), (panel, first)),
@@ -217,7 +230,7 @@ class Panels:
             return []
         panel = self.panel[strip]
         if strip is self.full:
-            line = index.add(line, index.scale(at, self.step))
+            line = index.add(line, self._panel_from(at))
         j = IVar("j", strip.width)
         column = index.add(self._first_column(at), index.of(j))
         there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))

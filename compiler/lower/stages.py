@@ -16,6 +16,7 @@ from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
+from .residuals import combine_residuals
 from .written import combined, elements, is_written_out, joined, narrowed
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
@@ -25,6 +26,7 @@ ROW = 16  # elements of a row over which what is the same for all of them costs 
 LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
+FEW = 8  # rows up to which their sum is taken column by column
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def in_chunks(stage: Stage) -> bool:
         return False
     rows = sizes.product(v.extent for v in stage.reduce)
     per_row = sizes.hint(sizes.product(v.extent for v in stage.axes))
-    return not isinstance(rows, int) or rows > rows_in_chunk(rows, per_row)
+    return not isinstance(rows, int) or rows > max(FEW, rows_in_chunk(rows, per_row))
 
 
 class Expander:
@@ -315,9 +317,10 @@ def choose_kept(
             elif node.shape and len(node.shape) - 1 not in node["axes"] and sizes.hint(node.shape[-1]) >= ROW:
                 cost[node] = 0  # once for a row
         if op.kind == "elementwise":
-            # What can leave a contraction with its result is stored in place of it, unless it waits for more.
+            # What can leave a contraction with its result is stored in place of it, unless it waits for more; what is
+            # made of that is judged by what it costs, like anything else.
             epilogue[node] = any(
-                (i.op.kind == "contraction" or epilogue.get(i, False)) and i.shape == node.shape
+                (i.op.kind == "contraction" or (epilogue.get(i, False) and i not in kept)) and i.shape == node.shape
                 and level[i] == level[node]
                 for i in node.inputs
             )
@@ -329,7 +332,7 @@ def choose_kept(
                 kept.add(node)
         if node in kept:
             cost[node] = flops[node] = count[node] = 0
-    return kept
+    return kept if recompute == "all" else combine_residuals(order, kept)
 
 
 def _shifted(order: Sequence[Node]) -> set[Node]:

@@ -21,31 +21,70 @@ from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel
 from .panels import Outer, Panels
 from .schedule import Placement, lanes_for
-from .tiling import Plan, merged_stride
+from .tiling import Plan, index_vars, merged_stride
 
 
 class TileScheduler(Panels):
-    """Builds the kernel of a contraction and its epilogue."""
+    """Builds the kernel of a contraction and its epilogue, and the one that packs its panels if that stands apart.
+
+    It does where there are more rows than columns: a chunk then takes its rows through all panels, so that rows stay
+    with a core from kernel to kernel.
+    """
 
     def __init__(
-        self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target, name: str,
+        self, group: Group, plan: Plan, classes: Classes, place: Placement, target: Target,
         tiles: dict[tuple[object, ...], Kernel],
     ) -> None:
-        super().__init__(group.stages[0], plan, place, target)
         self.group, self.classes = group, classes
-        self.kernel = Kernel(name, [], set(), 1, [])
+        self.kernel = Kernel("", [], set(), 1, [])
+        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in group.stages[0].loop_axes))
+        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         self.tiles = tiles
+        super().__init__(group.stages[0], plan, place, target)
 
-    def build(self) -> Kernel:
+    def build(self, name: str) -> Kernel:
+        self.kernel.name = name
         self.home = None if self.outer else self._home()
         self._scratch()
-        body = self._several() if self.several else [*self._pack(index.ZERO, {}, self.depth), *self._single()]
+        if self.several:
+            body = self._several()
+        else:
+            body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
         self.kernel.chunks = self.chunk.extent
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
-        self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
-        self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         return self.kernel
+
+    def _packs_apart(self) -> bool:
+        """Whether all panels are packed in front: they are the same for all rows, are less than these, and stay in the
+        second cache while rows go by."""
+        p = self.plan
+        assert self.stage.factors is not None
+        used = index_vars(self.stage.factors[1 - p.rows_operand])
+        if self.lies or p.outer or self.kernel.serial or any(v in used and v.extent != 1 for v in p.batch):
+            return False
+        size = sizes.hint(sizes.mul(self.n, self.depth)) * self.stage.node.dtype.itemsize
+        if 2 * size > self.target.l2:
+            return False
+        rows = sizes.mul(sizes.product(v.extent for v in p.batch), self.m)
+        return not isinstance(rows, int) or rows > max(sizes.hint(self.n), 2 * p.tile_rows)
+
+    def packing(self, name: str) -> Kernel | None:
+        """The kernel that packs all panels, to run before the other; None where every chunk packs its own."""
+        if not self.apart:
+            return None
+        panels = sizes.ceildiv(self.n, self.plan.width)
+        dtype = self.stage.node.dtype
+        for strip, count in ((self.full, panels), (self.last, 1)):
+            if strip is not None:
+                shape = (sizes.mul(count, self.depth), strip.width)
+                self.panel[strip] = self.place.temporary("packed", dtype, shape)
+        chunk = IVar("chunk", panels)
+        self.batch_at, self.first_panel, self.panels = dict.fromkeys(self.plan.batch, index.ZERO), index.of(chunk), 1
+        pack = self._pack(index.ZERO, {}, self.depth)
+        self._measure()
+        body: list[Stmt] = [Loop(chunk, index.ZERO, index.of(panels), "chunk", pack)]
+        return Kernel(name, [], set(), panels, body, nodes=[self.stage.node])
 
     def _home(self) -> tuple[Buf, Extent] | None:
         """The result with the stride of its rows, where whole tiles can be stored straight into it."""
@@ -68,7 +107,7 @@ class TileScheduler(Panels):
         for name, strip, count in (("panel", self.full, self.panels), ("edge", self.last, 1)):
             if strip is None:
                 continue
-            if self.packed is None and (self.lies is None or not strip.whole):
+            if not self.apart and self.packed is None and (self.lies is None or not strip.whole):
                 self.panel[strip] = Buf(name, dtype, (sizes.mul(count, self.step), strip.width), "scratch")
                 found.append(self.panel[strip])
             if self.home is None or not strip.whole:
@@ -120,7 +159,8 @@ class TileScheduler(Panels):
                     lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
                 )
 
-            return [*self._pack(start, outer, count), *self._pack_rows(start, outer, count), *self._over_panels(one)]
+            fill = [] if self.apart else self._pack(start, outer, count)
+            return [*fill, *self._pack_rows(start, outer, count), *self._over_panels(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -213,9 +253,10 @@ class TileScheduler(Panels):
             source, base, row_stride, depth_stride = self.rows, index.scale(row, self.step), 1, p.tile_rows
         panel: tuple[Buf, Index, Extent]
         if strip in self.panel:
-            first = index.scale(at, sizes.mul(self.step, strip.width)) if strip is self.full else (
-                index.ZERO)
-            panel = self.panel[strip], first, strip.width
+            first = self._panel_from(at) if strip is self.full else index.ZERO
+            if self.apart:
+                first = index.add(first, start)
+            panel = self.panel[strip], index.scale(first, strip.width), strip.width
         elif self.packed is not None:
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
             panel = self.packed.buf, first, strip.width

@@ -99,15 +99,7 @@ def orientations(stage: Stage, target: Target) -> list[Plan]:
     """The plans of a contraction: either operand's own axes may be the rows."""
     if stage.factors is None:
         return []
-    uses = []
-    for factor in stage.factors:
-        axes: set[IVar] = set()
-        for e in _loads(factor):
-            for i in e.index:
-                axes |= i.vars()
-            for g in e.guards:
-                axes |= g.index.vars()
-        uses.append(axes)
+    uses = [index_vars(factor) for factor in stage.factors]
     batch = tuple(v for v in stage.axes if (v in uses[0]) == (v in uses[1]))
     if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
         return []
@@ -133,6 +125,15 @@ def chosen(plan: Plan, choice: Choice) -> Plan:
         rows = tile_height(sizes.product(v.extent for v in plan.rows), choice.rows)
     panel_bytes = choice.panel_bytes or plan.panel_bytes
     return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
+
+
+def index_vars(factor: Expr) -> set[IVar]:
+    """The variables that an operand is read by."""
+    found: set[IVar] = set()
+    for e in _loads(factor):
+        for i in (*e.index, *(g.index for g in e.guards)):
+            found |= i.vars()
+    return found
 
 
 def _loads(factor: Expr) -> list[Load]:
@@ -187,7 +188,10 @@ def _orient(
     for v in (*batch, *row_rest, *column_rest, *outer):
         rest *= sizes.hint(v.extent)
     packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
-    cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride)
+    # Rows that lie across are fetched line by line for every panel: from far away, where they are many.
+    far = 4 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
+    fetched = m * k * -(-n // (vectors * lanes)) if far else 0
+    cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
         return None
     return Plan(

@@ -272,8 +272,8 @@ static void tile_add_3_3x8_2(const float *restrict a, const float *restrict b, f
   f32x8_store(c + (c_row * 8), c8_0);
 }
 
-/* out0[2, 4, 5, 4], where[2, 4, 5, 4] from x[2, 3, 9, 8], w[4, 3, 3, 3] */
-KERNEL static void k0_matmul_relu_where(const float *restrict x, const float *restrict w, float *restrict out0, float *restrict where, int64_t begin, int64_t end)
+/* out0[2, 4, 5, 4] from x[2, 3, 9, 8], w[4, 3, 3, 3] */
+KERNEL static void k0_matmul_relu(const float *restrict x, const float *restrict w, float *restrict out0, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float image[376];
   ADJOINT_ALIGNED float tile[4 * 32];
@@ -312,17 +312,14 @@ KERNEL static void k0_matmul_relu_where(const float *restrict x, const float *re
     for (int64_t i = 0; i < 4; i++) {
       for (int64_t y = 0; y < 5; y++) {
         const f32x8 x_9 = f32x8_load(tile + i * 32 + y * 5);
-        const f32x8 relu_10 = f32x8_relu(x_9);
-        const f32x8 select_11 = f32x8_select_lt(f32x8_splat(0.0f), relu_10, f32x8_mul(relu_10, f32x8_splat(2.0f)), f32x8_splat(0.0f));
-        f32x8_store_n(out0 + chunk * 80 + i * 20 + y * 4, relu_10, 4);
-        f32x8_store_n(where + chunk * 80 + i * 20 + y * 4, select_11, 4);
+        f32x8_store_n(out0 + chunk * 80 + i * 20 + y * 4, f32x8_relu(x_9), 4);
       }
     }
   }
 }
 
-/* out1[2, 3, 9, 8] from where[2, 4, 5, 4], w[4, 3, 3, 3] */
-KERNEL static void k1_matmul(const float *restrict where, const float *restrict w, float *restrict out1, int64_t begin, int64_t end)
+/* out1[2, 3, 9, 8] from out0[2, 4, 5, 4], w[4, 3, 3, 3] */
+KERNEL static void k1_matmul(const float *restrict out0, const float *restrict w, float *restrict out1, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float image[456];
   ADJOINT_ALIGNED float tile[3 * 96];
@@ -332,8 +329,10 @@ KERNEL static void k1_matmul(const float *restrict where, const float *restrict 
     }
     for (int64_t c = 0; c < 4; c++) {
       for (int64_t u = 0; u < 11; u++) {
-        const f32x8 x_1 = (u - 1) % 2 == 0 && (u - 1) >= 0 && u - 1 < 9 ? f32x8_load_n(where + chunk * 80 + c * 20 + ((u + 1) / 2) * 4 - 4, 4) : f32x8_splat(0.0f);
-        f32x8_store_s(image + c * 110 + u * 10 + 1, x_1, 2, 4);
+        const f32x8 x_1 = (u - 1) % 2 == 0 && (u - 1) >= 0 && u - 1 < 9 ? f32x8_load_n(out0 + chunk * 80 + c * 20 + ((u + 1) / 2) * 4 - 4, 4) : f32x8_splat(0.0f);
+        const f32x8 select_2 = f32x8_select_lt(f32x8_splat(0.0f), x_1, f32x8_mul(x_1, f32x8_splat(2.0f)), f32x8_splat(0.0f));
+        const f32x8 v_3 = (u - 1) % 2 == 0 && (u - 1) >= 0 && u - 1 < 9 ? select_2 : f32x8_splat(0.0f);
+        f32x8_store_s(image + c * 110 + u * 10 + 1, v_3, 2, 4);
       }
     }
     for (int64_t q = 0; q < 6; q++) {
@@ -341,15 +340,15 @@ KERNEL static void k1_matmul(const float *restrict where, const float *restrict 
     }
     for (int64_t i = 0; i < 3; i++) {
       for (int64_t y = 0; y < 9; y++) {
-        const f32x8 x_2 = f32x8_load(tile + i * 96 + y * 10);
-        f32x8_store(out1 + chunk * 216 + i * 72 + y * 8, x_2);
+        const f32x8 x_4 = f32x8_load(tile + i * 96 + y * 10);
+        f32x8_store(out1 + chunk * 216 + i * 72 + y * 8, x_4);
       }
     }
   }
 }
 
-/* product_parts[2, 4, 3, 3, 3] from x[2, 3, 9, 8], where[2, 4, 5, 4] */
-KERNEL static void k2_matmul(const float *restrict x, const float *restrict where, float *restrict product_parts, int64_t begin, int64_t end)
+/* product_parts[2, 4, 3, 3, 3] from x[2, 3, 9, 8], out0[2, 4, 5, 4] */
+KERNEL static void k2_matmul(const float *restrict x, const float *restrict out0, float *restrict product_parts, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float image[297];
   ADJOINT_ALIGNED float panel[20 * 8];
@@ -371,8 +370,9 @@ KERNEL static void k2_matmul(const float *restrict x, const float *restrict wher
     for (int64_t y = 0; y < 5; y++) {
       for (int64_t y2 = 0; y2 < 4; y2++) {
         f32x8_store(panel + y * 32 + y2 * 8, f32x8_splat(0.0f));
-        const f32x8 x_2 = f32x8_load_sn(where + chunk * 80 + y * 4 + y2, 20, 4);
-        f32x8_store_n(panel + y * 32 + y2 * 8, x_2, 4);
+        const f32x8 x_2 = f32x8_load_sn(out0 + chunk * 80 + y * 4 + y2, 20, 4);
+        const f32x8 select_3 = f32x8_select_lt(f32x8_splat(0.0f), x_2, f32x8_mul(x_2, f32x8_splat(2.0f)), f32x8_splat(0.0f));
+        f32x8_store_n(panel + y * 32 + y2 * 8, select_3, 4);
       }
     }
     for (int64_t c2 = 0; c2 < 3; c2++) {
@@ -381,8 +381,8 @@ KERNEL static void k2_matmul(const float *restrict x, const float *restrict wher
     for (int64_t c3 = 0; c3 < 3; c3++) {
       for (int64_t k = 0; k < 3; k++) {
         for (int64_t k2 = 0; k2 < 3; k2++) {
-          const f32x8 x_3 = f32x8_load(sums + c3 * 72 + k * 24 + k2 * 8);
-          f32x8_store_s(product_parts + chunk * 108 + c3 * 9 + k * 3 + k2, x_3, 27, 4);
+          const f32x8 x_4 = f32x8_load(sums + c3 * 72 + k * 24 + k2 * 8);
+          f32x8_store_s(product_parts + chunk * 108 + c3 * 9 + k * 3 + k2, x_4, 27, 4);
         }
       }
     }
@@ -419,15 +419,14 @@ int32_t convolution(const convolution_args *args, void *workspace, adjoint_conte
   adjoint_context serial = {0};
   char *const arena = workspace;
   float *const product_parts = (float *)(void *)(arena + 0); /* [2, 4, 3, 3, 3] */
-  float *const where = (float *)(void *)(arena + 896); /* [2, 4, 5, 4] */
 
   (void)args;
   (void)workspace;
   if (!context) context = &serial;
   context->status = ADJOINT_OK;
-  PROFILED(0, k0_matmul_relu_where(args->x, args->w, args->out0, where, 0, 2));
-  PROFILED(1, k1_matmul(where, args->w, args->out1, 0, 2));
-  PROFILED(2, k2_matmul(args->x, where, product_parts, 0, 2));
+  PROFILED(0, k0_matmul_relu(args->x, args->w, args->out0, 0, 2));
+  PROFILED(1, k1_matmul(args->out0, args->w, args->out1, 0, 2));
+  PROFILED(2, k2_matmul(args->x, args->out0, product_parts, 0, 2));
   PROFILED(3, k3_product(product_parts, args->out2, 0, 1));
   return ADJOINT_OK;
 }
@@ -435,7 +434,7 @@ int32_t convolution(const convolution_args *args, void *workspace, adjoint_conte
 uint64_t convolution_workspace(const convolution_args *args)
 {
   (void)args;
-  return (uint64_t)(1536);
+  return (uint64_t)(896);
 }
 
 const char *convolution_describe(void)
