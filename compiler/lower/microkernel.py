@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ..graph import index
 from ..graph.dtypes import DType
 from ..graph.index import Index, IVar
@@ -49,12 +52,26 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
         Loop(k, index.ZERO, index.of(depth), "seq", step),
         rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
-    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}"
+    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}{_wide(dtype)}"
     kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]
     kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
+
+
+def tile_of(tiles: dict[tuple[Any, ...], Kernel], make: Callable[..., Kernel], key: tuple[Any, ...]) -> Kernel:
+    """The tile with these properties, made if it is the first; tiles of equal width differ in their vectors."""
+    if key not in tiles:
+        made = make(*key)
+        if any(tile.name == made.name for tile in tiles.values()):
+            made.name += f"_by_{key[3]}"
+        tiles[key] = made
+    return tiles[key]
+
+
+def _wide(dtype: DType) -> str:
+    return "d" if dtype.itemsize == 8 else ""
 
 
 def nested_tile_kernel(
@@ -97,7 +114,7 @@ def nested_tile_kernel(
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
     body = [each_row(columns(Store(acc, at, begin))), *step, each_row(columns(Store(c, at, Load(acc, at, dtype))))]
     height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
-    name = f"tile_{'add_' if adds else ''}{height}x{width}_{levels}{'d' if dtype.itemsize == 8 else ''}"
+    name = f"tile_{'add_' if adds else ''}{height}x{width}_{levels}{_wide(dtype)}"
     kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [outer_row, inner_row, c_row]

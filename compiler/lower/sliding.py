@@ -16,7 +16,7 @@ from .epilogue import placed
 from .fuse import Classes, Group
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
-from .microkernel import nested_tile_kernel
+from .microkernel import nested_tile_kernel, tile_of
 from .schedule import Placement, lanes_for
 from .windows import Window, WindowPlan
 
@@ -158,10 +158,8 @@ class WindowScheduler:
     ) -> Stmt:
         levels = _merged(levels)
         key = (self.dtype, rows, count, self.plan.lanes, adds, len(levels))
-        if key not in self.tiles:
-            self.tiles[key] = nested_tile_kernel(*key)
         sizes_ = [index.of(s) for s in (*strides, *(n for level in levels for n in level))]
-        return Call(self.tiles[key], ((a, a_at), (b, b_at), (c, c_at)), tuple(sizes_))
+        return Call(tile_of(self.tiles, nested_tile_kernel, key), ((a, a_at), (b, b_at), (c, c_at)), tuple(sizes_))
 
 
 def _elements(window: Window, reach: int, stride: int, phase: int) -> tuple[int, int, int] | None:

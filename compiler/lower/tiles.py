@@ -18,7 +18,7 @@ from .blocks import SERIAL, Strip, shallow
 from .epilogue import finished
 from .fuse import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
-from .microkernel import tile_kernel
+from .microkernel import tile_kernel, tile_of
 from .panels import Outer, Panels
 from .schedule import Placement, lanes_for
 from .tiling import Plan, index_vars, merged_stride
@@ -278,10 +278,8 @@ class TileScheduler(Panels):
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
         key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.far and strip not in self.panel)
-        if key not in self.tiles:
-            self.tiles[key] = tile_kernel(*key)
         call = Call(
-            self.tiles[key],
+            tile_of(self.tiles, tile_kernel, key),
             ((source, base), panel[:2], result[:2]),
             tuple(index.of(n) for n in (count, row_stride, depth_stride, panel[2], result[2])),
         )

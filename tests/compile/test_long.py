@@ -55,8 +55,11 @@ def test_sums_in_parts(rows: int, dtype: str, parts: int) -> None:
 
 
 def test_little_in_comparison_stays_whole() -> None:
+    """Rows that all cores read anyway, and a sum that is hardly longer than its result, are not shared out."""
+    x, y = ad.input("x", (400, 300)), ad.input("y", (400, 300))
+    assert not summed_in_parts(program_of([x, y], [x.T @ y, ad.sum(x * y, 0)]))
     x, y = ad.input("x", (4096, 300)), ad.input("y", (4096, 300))
-    assert not summed_in_parts(program_of([x, y], [x.T @ y]))
+    assert summed_in_parts(program_of([x, y], [x.T @ y])) == [8]
 
 
 @pytest.mark.parametrize("reverse", [False, True])
