@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
-from .fuse import Classes, Group
+from .groups import Classes, Group
 from .instantiate import Shared, instantiate
 from .ir import Expr, Guarded, Load, Stmt, Store
 from .schedule import Placement

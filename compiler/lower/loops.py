@@ -18,7 +18,7 @@ from .separate import separate
 from .stacks import Stacks
 
 if TYPE_CHECKING:
-    from .lowering import Scope
+    from .scope import Scope
 
 
 class Loops:

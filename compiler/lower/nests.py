@@ -14,7 +14,7 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar, Quotient
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .fuse import Classes, Group, settled
+from .groups import Classes, Group, settled
 from .ir import Guarded, IndexValue, Load, expressions
 from .schedule import Placement
 from .stages import Part, Stage

@@ -15,7 +15,7 @@ from ..graph.dtypes import INT64
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .fuse import Classes, Group
+from .groups import Classes, Group
 from .instantiate import Shared, instantiate, place_index
 from .ir import (
     Across,

@@ -13,7 +13,7 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL
 from .epilogue import placed
-from .fuse import Classes, Group
+from .groups import Classes, Group
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
 from .microkernel import nested_tile_kernel, tile_of

@@ -15,7 +15,7 @@ from ..graph.sizes import Extent
 from .ir import Buf
 
 if TYPE_CHECKING:
-    from .lowering import Scope
+    from .scope import Scope
 
 
 class Stacks:

@@ -16,7 +16,7 @@ from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip, shallow
 from .epilogue import finished
-from .fuse import Classes, Group
+from .groups import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel, tile_of
 from .panels import Outer, Panels

@@ -13,7 +13,7 @@ import adjoint as ad
 from adjoint.graph import index, interp
 from adjoint.graph.index import IVar
 from adjoint.graph.program import Program
-from adjoint.lower import lowering, places, positions, windows
+from adjoint.lower import places, positions, scope, windows
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_parts_of_pictures(dtype: str, budget: int, monkeypatch: pytest.MonkeyPa
         for name in names:
             monkeypatch.setattr(module, name, min(getattr(module, name), budget))
     used = []
-    plan = lowering.plan_windows
+    plan = scope.plan_windows
 
     def spy(*args: Any) -> windows.WindowPlan | None:
         found = plan(*args)
@@ -61,7 +61,7 @@ def test_parts_of_pictures(dtype: str, budget: int, monkeypatch: pytest.MonkeyPa
             used.append((found.over_positions, found.parts != 1))
         return found
 
-    monkeypatch.setattr(lowering, "plan_windows", spy)
+    monkeypatch.setattr(scope, "plan_windows", spy)
     inputs, outputs = _layers(dtype)
     rng = np.random.default_rng(8)
     program = _program(inputs, outputs)
