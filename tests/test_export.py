@@ -20,7 +20,7 @@ from adjoint.runtime.target import TARGETS, missing_features, native_target, res
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
-SANITIZE = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+SANITIZE = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 RUNNABLE = [name for name in TARGETS if not missing_features(TARGETS[name])]
 BEST = native_target().name
 
