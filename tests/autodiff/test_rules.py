@@ -18,10 +18,11 @@ def wrap(node):
     return ad.Array(node)
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (), (0, 3)], ids=["matrix", "scalar", "nothing"])
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
-def test_elementwise(op, check):
+def test_elementwise(op, shape, check):
     rng = np.random.default_rng(3)
-    arrays = [rng.uniform(low, high, (3, 4)) for low, high in op.samples]
+    arrays = [rng.uniform(low, high, shape) for low, high in op.samples]
     if op.name == "where":
         mask = ad.constant(arrays[0] > 0)
         check(lambda x, y: wrap(make(op, (mask.node, x.node, y.node))), *arrays[1:])
@@ -75,9 +76,38 @@ def test_others(name, check):
     check(lambda *xs: ad.square(wrap(fn(*(x.node for x in xs)))), *(rng.uniform(0.5, 2, s) for s in shapes))
 
 
+# Arrays without elements, and sums over nothing, that have to go both ways through the rules.
+NOTHING = {
+    "reshape": (lambda x: b.reshape(x, (2, 0)), [(0, 4)]),
+    "permute": (lambda x: b.permute(x, (2, 0, 1)), [(2, 0, 4)]),
+    "broadcast": (lambda x: b.broadcast(x, (2, 0, 4), (1, 2)), [(0, 1)]),
+    "broadcast to nothing": (lambda x: b.broadcast(x, (0, 3), (1,)), [(3,)]),
+    "slice": (lambda x: b.slice(x, (2, 3), (2, -1), (1, -3)), [(6, 5)]),
+    "pad": (lambda x: b.pad(x, (1, 2), (2, 0), (2, 0), 3.0), [(0, 4)]),
+    "concat": (lambda x, y: make("concat", (x, y), 0), [(0, 3), (2, 3)]),
+    "take": (lambda x: make("take", (x, _index()), 1), [(2, 3)]),
+    "scatter_add": (lambda x: make("scatter_add", (_index(), x), 1, 4), [(2, 0)]),
+    "diagonal": (lambda x: make("diagonal", (x,)), [(2, 0, 0)]),
+    "sum": (lambda x: b.sum(x, (1,)), [(3, 0)]),
+    "prod": (lambda x: make("prod", (x,), (0,)), [(0, 3)]),
+    "max": (lambda x: make("max", (x,), (1,)), [(0, 3)]),
+    "recurrence": (lambda a, x: make("recurrence", (a, x), 0.5, 1, False), [(2, 0, 3), (2, 0, 3)]),
+    "contract": (lambda x, y: make("contract", (x, y), (3, 2, 0), 2, *PLAIN), [(3, 0), (0, 2)]),
+    "contract to nothing": (lambda x, y: make("contract", (x, y), (0, 2, 4), 2, *PLAIN), [(0, 4), (4, 2)]),
+    "cast": (lambda x: make("cast", (x,), np.dtype("float64")), [(0,)]),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_others_of_nothing(name, check):
+    fn, shapes = NOTHING[name]
+    rng = np.random.default_rng(6)
+    check(lambda *xs: ad.square(wrap(fn(*(x.node for x in xs)))), *(rng.uniform(0.5, 2, s) for s in shapes))
+
+
 def test_every_rule_is_tested():
     tested = {name.split()[0] for name in CASES}
-    # Loops have no adjoint yet; positions and cut derivatives have nothing to compare.
+    # Loops have tests of their own; positions and cut derivatives have nothing to compare.
     untested = {"scan", "item", "argmax", "argsort", "running_argmax", "searchsorted", "stop_gradient"}
     rules = {op.name for op in OPS.values() if op.vjp is not None and op.partials is None}
     assert rules - tested - untested == set()
