@@ -83,7 +83,7 @@ def test_same_bits_on_every_path(tmp_path: Path) -> None:
     text = unit(kinds, target)
     first: dict[tuple[str, str], Array] = {}
     for number, compiler in enumerate(COMPILERS):
-        for path in ("gnu", "plain"):
+        for path in ("plain", "gnu") if number == 0 else ("gnu",):  # plain C is the same to both
             # Optimising the plain path takes long, and a difference between paths would show at any level.
             more = ("-DADJOINT_PLAIN_LANES", "-O1") if path == "plain" else ()
             library = build(text, target, tmp_path / f"unit{number}{path}", compiler, *more)
