@@ -659,6 +659,8 @@ def test_clip_merges_with_maximum_only_after_differentiation(backend: str) -> No
     for value in got[:3]:
         np.testing.assert_array_equal(value, [0.5, 0.5, 2, np.nan])
     assert [slope[:3].tolist() for slope in got[3:]] == [[1, 0, 1], [1, 0, 1], [0.5, 0, 1]]
+    crossed = [ad.clip(x, np.inf), ad.clip(x, None, -np.inf)]  # infinite bounds that cut everything off
+    assert [s[:3].tolist() for s in call(backend, x, [ad.grad(ad.sum(y), x) for y in crossed], at)] == [[0, 0, 0]] * 2
     counts = ad.compile(x, outputs, backend=backend).report.compilation.firings
     assert {"open-clip", "nested-clips", "bound-above-relu"} <= set(counts)
 

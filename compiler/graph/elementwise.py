@@ -166,8 +166,11 @@ def _clip_partials(x: Node, low: Node, high: Node, y: Node) -> Sequence[Partial]
     """x takes the cotangent at its bounds too; high wins where the bounds cross."""
 
     def of_x(t: Node) -> Node:
-        pairs = [pair for pair, bound in (((low, x), low), ((x, high), high)) if not _unbounded(bound)]
-        inside = [b.make("less_equal", pair) for pair in pairs]
+        # A bound that nothing passes is not asked, so that NaN goes through as it does without one.
+        least, greatest = dtypes.limits(x.dtype)
+        asked = [(low, x)] if b.constant_value(low) != least else []
+        asked += [(x, high)] if b.constant_value(high) != greatest else []
+        inside = [b.make("less_equal", pair) for pair in asked]
         return b.where(inside[0] if len(inside) == 1 else b.logical_and(*inside), t, 0) if inside else t
 
     def of_low(t: Node) -> Node:
@@ -177,11 +180,6 @@ def _clip_partials(x: Node, low: Node, high: Node, y: Node) -> Sequence[Partial]
         return b.where(b.make("logical_or", (b.less(high, x), b.less(high, low))), t, 0)
 
     return of_x, of_low, of_high
-
-
-def _unbounded(bound: Node) -> bool:
-    value = b.constant_value(bound)
-    return value is not None and abs(value) == float("inf")
 
 
 elementwise(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import gcd, prod
 
@@ -54,7 +55,7 @@ class Picture:
         return self.plane * sum(p * prod(self.strides[k + 1 :]) for k, p in enumerate(phases))
 
 
-class WindowScheduler:
+class WindowScheduler(ABC):
     """Builds the kernel of a contraction over windows. `build` is the only entry; `body` is what a schedule adds."""
 
     def __init__(
@@ -78,9 +79,9 @@ class WindowScheduler:
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         return self.kernel
 
+    @abstractmethod
     def body(self) -> list[Stmt]:
         """What a chunk does; tells the number of chunks."""
-        raise NotImplementedError
 
     def _chunks(self, name: str, extents: Sequence[Extent]) -> tuple[Index, ...]:
         self.chunk = IVar(name, sizes.product(extents))
