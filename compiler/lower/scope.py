@@ -32,6 +32,7 @@ from .ir import (
     expressions,
     row_major,
 )  # fmt: skip
+from .kept import choose_kept
 from .loops import Loops
 from .memory import nbytes
 from .names import identifier
@@ -42,7 +43,7 @@ from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .sequence import SequenceScheduler
-from .stages import Stage, choose_kept, make_stage
+from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
