@@ -187,7 +187,7 @@ class Scope:
         assert home is not None
         while home.outside is not None and reads <= home.fixed:
             home = home.outside
-        home._add(kernel)
+        home.add(kernel)
 
     def _plan(self, stage: Stage, computed: Collection[int] = ()) -> Plan | None:
         """How a contraction is tiled. Panels are scratch, whose size has to be known before the call: a depth that
@@ -227,35 +227,35 @@ class Scope:
         first = group.stages[0]
         name = self._name(_kernel_name(group))
         if group.kind == "loop":
-            Loops(self).lower(first.node)
+            Loops(self).lower(first.node, name)
             return
         context = (self.fuser.classes, self, self.shared.target)
         if first in self.windows:
             windows = self.windows[first]
             over = PositionScheduler if windows.over_positions else PlaceScheduler
-            self._add(over(group, windows, *context, name, self.shared.tiles).build())
+            self.add(over(group, windows, *context, name, self.shared.tiles).build())
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
             tiles = make(group, self.plans[first], *context, self.shared.tiles)
             packing = tiles.packing(self._name("pack"))
             if packing is not None:
-                self._add(packing)
-            self._add(tiles.build(self._name(_kernel_name(group))))
+                self.add(packing)
+            self.add(tiles.build(self._name(_kernel_name(group))))
         elif group.kind == "vector":
-            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
+            self.add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
-            self._add(scatter_kernel(first, self, self.shared.target, name))
+            self.add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
-            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
+            self.add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
-            self._add(self.rows.build())
+            self.add(self.rows.build())
 
     def _name(self, name: str) -> str:
         """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
         return f"k{len(self.shared.kernels)}_{name}"
 
-    def _add(self, kernel: Kernel) -> None:
+    def add(self, kernel: Kernel) -> None:
         collect_params(kernel)
         for buf in kernel.params:
             kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
@@ -264,7 +264,7 @@ class Scope:
         self.steps.append(Run(kernel))
 
     def _copy(self, source: Buf, home: Buf) -> None:
-        self._add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
+        self.add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
 
     def in_memory(self, node: Node) -> Buf:
         """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
