@@ -60,9 +60,9 @@ class EntryPrinter:
         found = []
         for number, start in enumerate(range(0, max(1, len(steps)), size)):
             self.out, self.called, self.parallel, self.loops = [], {}, {}, []
-            self.part = f"{self.module.name}_part{number}"
             setup = self.lines(steps[start : start + size])
-            found.append(Part(self.part, setup, self.out, list(self.called), list(self.parallel), self.loops))
+            name = f"{self.module.name}_part{number}"
+            found.append(Part(name, setup, self.out, list(self.called), list(self.parallel), self.loops))
         return found
 
     def lines(self, steps: list[Step]) -> list[str]:

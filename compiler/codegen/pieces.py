@@ -21,7 +21,7 @@ class PiecesPrinter:
         self.entry, self.loop = entry, loop
         self.kernels = [step.kernel for step in loop.steps if isinstance(step, Run)]
         self.slot = {k: n for n, k in enumerate(self.kernels)}
-        self.name = entry.printer.names.fresh(f"{entry.part}_pieces")
+        self.name = entry.printer.names.fresh(f"{entry.module.name}_pieces")
         # Arrays keep their names, which others give way to.
         fresh = entry.printer.names.fresh
         self.task, self.piece, self.spent, self.numbers = (fresh(n) for n in ("loop", "piece", "spent", "kernels"))
