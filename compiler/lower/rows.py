@@ -37,6 +37,8 @@ from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
 
+SIDE_BY_SIDE = 256  # operations of vectors that are interleaved
+
 
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
@@ -239,14 +241,15 @@ class RowScheduler(Arrangement):
         return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
-        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
+        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps. Plain
+        operations wait for memory rather than for each other, and several functions fill each other's gaps."""
         assert self.vec is not None
         n = self.inner_extent[self.vec].const
         cost, ops = sum(s.cost for s in nest.stages), sum(s.ops for s in nest.stages)
-        if not isinstance(n, int) or self.limit is not None or not 30 <= cost <= 150 or ops > 60:
+        if not isinstance(n, int) or self.limit is not None or not max(30, 2 * ops) <= cost <= 150:
             return 1
         lanes = self.target.vector_bytes // 4
-        return next((k for k in (4, 2) if n % (k * lanes) == 0), 1)
+        return next((k for k in (4, 2) if n % (k * lanes) == 0 and k * cost <= SIDE_BY_SIDE), 1)
 
     def _long(self) -> bool:
         assert self.vec is not None
