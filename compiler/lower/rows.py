@@ -41,9 +41,12 @@ from .stages import CHUNKS, Stage, rows_in_chunk
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement, target: Target, name: str) -> None:
-        super().__init__(group, classes, place)
-        self.target = target
+    def __init__(
+        self, group: Group, classes: Classes, place: Placement, target: Target, name: str, steps: Extent | None = None
+    ) -> None:
+        """`steps` is the number of chunks where other kernels share them (see `chains.py`)."""
+        super().__init__(group, classes, place, walks_flat=steps is None)
+        self.target, self.steps = target, steps
         self.kernel = Kernel(name, [], set(), 1, [])
         self.values: dict[Stage, Buf] = {}
         self.announced: set[Buf] = set()
@@ -70,9 +73,13 @@ class RowScheduler(Arrangement):
         if self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks: Extent = 1
+        elif self.steps is not None:
+            each = sizes.floordiv(rows, self.steps)
+            assert isinstance(each, int)
+            self.rows_per_chunk, self.chunks = each, self.steps
         else:
             self.chunks = chunk_count(rows, self.rows_per_chunk)
-            if isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+            if isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
                 # No sum depends on how many rows a chunk has: expensive rows make more chunks.
                 wanted = min(rows, CHUNKS, 2 * work // SERIAL)
                 wanted = 1 << max(0, wanted.bit_length() - 1)
@@ -88,7 +95,7 @@ class RowScheduler(Arrangement):
         self.after: list[Stmt] = []
         self.frame_acc: dict[Stage, tuple[Buf, tuple[Index, ...]]] = {}
         for s in self.group.stages:
-            if not self._frame_reduced(s):
+            if not self.frame_reduced(s):
                 continue
             out = self._inner_out(s)
             lead: tuple[Index, ...] = ()
@@ -132,7 +139,7 @@ class RowScheduler(Arrangement):
             if home.storage == "register":
                 kept = Load(home, (), node.dtype)
                 return kept if fill is None else Guarded(guards, kept, fill, node.dtype)
-            if home.storage == "scratch":
+            if home in self.kernel.scratch:
                 axes = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
                 if self.flat:
                     axes = [self._flat_axis(producer)]
@@ -179,7 +186,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for s in nest.stages:
             value = self._expr(s, nest)
-            if self._frame_reduced(s):
+            if self.frame_reduced(s):
                 acc, where = self.frame_acc[s]
                 body.append(Reduce(acc, where, s.combine or "add", value))
             elif s.reduce and self._inner_reduced(s):
@@ -290,7 +297,7 @@ class RowScheduler(Arrangement):
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        over_rows = self._frame_reduced(s)
+        over_rows = self.frame_reduced(s)
         if over_rows:
             home, where = self.frame_acc[s]
         elif self.place.external(s):
