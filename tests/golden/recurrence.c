@@ -10,6 +10,7 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
   c1_1 = f32x8_splat(0.0f);
   c2_0 = f32x8_splat(0.0f);
   c2_1 = f32x8_splat(0.0f);
+  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
