@@ -141,8 +141,8 @@ class TileScheduler(Panels):
         return self._over_tiles(tile)
 
     def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
-        """Statements for all tiles of the chunk. The rows of a tile stay in the first cache while panels stream by: these
-        lie one step after another, which the machine announces to itself; rows lie apart."""
+        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these lie
+        one step after another, which machines foresee; rows lie apart."""
         return self._over_rows(
             lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
         )
@@ -276,7 +276,7 @@ class TileScheduler(Panels):
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.far and strip not in self.panel)
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.ahead and strip not in self.panel)
         call = Call(
             tile_of(self.tiles, tile_kernel, key),
             ((source, base), panel[:2], result[:2]),
