@@ -50,7 +50,7 @@ class TileScheduler(Panels):
             body = self._several()
         else:
             body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
-        self.kernel.chunks = self.chunk.extent
+        self.kernel.chunks, self.kernel.per_piece = self.chunk.extent, self.per_piece
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
@@ -141,8 +141,8 @@ class TileScheduler(Panels):
         return self._over_tiles(tile)
 
     def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
-        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these lie
-        one step after another, which machines foresee; rows lie apart."""
+        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these
+        lie one step after another, which machines foresee; rows lie apart."""
         return self._over_rows(
             lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
         )
