@@ -192,14 +192,9 @@ def _orient(
         at = index.linear(load.index, load.buf.shape)
         stride = at.affine_in(along) if along is not None else 0
         turned = load is packed and not load.guards and merged_stride(at, depth) == 1
-<<<<<<< HEAD
-        pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else TURNED if turned else 8.0)
-    if pack_stride == TURNED and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
-=======
-        away = GATHERED if computed else 3.0 if turned else 8.0
+        away = GATHERED if computed else TURNED if turned else 8.0
         pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else away)
-    if pack_stride == 3 and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
->>>>>>> main
+    if pack_stride == TURNED and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
         return None  # both lie along the depth, and so can the lanes
     m_static = sizes.product(v.extent for v in row_tile)
     vectors = 1 if n <= lanes else 2
