@@ -46,6 +46,7 @@ from .sequence import SequenceScheduler
 from .stages import Stage, choose_kept, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
+from .turned import turned
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -260,6 +261,8 @@ class Scope:
             self._add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self._add(SequenceScheduler(first, self, self.shared.target, name).build())
+        elif self.pieces is None and first.node not in self.updates and (copy := turned(group, self, name)):
+            self._add(copy)
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self._add(self.rows.build())
