@@ -12,6 +12,7 @@ from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
 from .announce import bytes_of, distance
+from .blockscan import BlockScan, blockwise
 from .ir import Branch, Buf, ScanLoop, Step, WhileLoop, row_major
 from .memory import aligned
 from .pieces import Iterations, UnfitError
@@ -28,13 +29,19 @@ class Loops:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def lower(self, node: Node) -> None:
-        name = node.op.name
-        if name == "scan":
-            self._scan(node)
-        elif name == "while":
+    def lower(self, node: Node, name: str) -> None:
+        """`name` is for a kernel, where a whole loop becomes one."""
+        kind = node.op.name
+        if kind == "scan":
+            results = self._items(node)
+            plan = blockwise(node, results, self.scope.contiguous)
+            if plan is None:
+                self._scan(node)
+            else:
+                self.scope.add(BlockScan(self.scope, node, results, plan, name).build())
+        elif kind == "while":
             self._while(node)
-        elif name == "cond":
+        elif kind == "cond":
             self._cond(node)
 
     def _scan(self, node: Node) -> None:

@@ -43,9 +43,12 @@ SIDE_BY_SIDE = 256  # operations of vectors that are interleaved
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement, target: Target, name: str) -> None:
-        super().__init__(group, classes, place)
-        self.target = target
+    def __init__(
+        self, group: Group, classes: Classes, place: Placement, target: Target, name: str, steps: Extent | None = None
+    ) -> None:
+        """`steps` is the number of chunks where other kernels share them (see `chains.py`)."""
+        super().__init__(group, classes, place, walks_flat=steps is None)
+        self.target, self.steps = target, steps
         self.kernel = Kernel(name, [], set(), 1, [])
         self.values: dict[Stage, Buf] = {}
         self.announced: set[Buf] = set()
@@ -78,7 +81,11 @@ class RowScheduler(Arrangement):
         elif self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks = 1
-        elif isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+        elif self.steps is not None:
+            each = sizes.floordiv(rows, self.steps)
+            assert isinstance(each, int)
+            self.rows_per_chunk, self.chunks = each, self.steps
+        elif isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
             # No sum depends on how many rows a chunk has: expensive rows make more chunks.
             wanted = min(rows, CHUNKS, 2 * work // SERIAL)
             wanted = 1 << max(0, wanted.bit_length() - 1)
@@ -94,7 +101,7 @@ class RowScheduler(Arrangement):
         self.after: list[Stmt] = []
         self.frame_acc: dict[Stage, tuple[Buf, tuple[Index, ...]]] = {}
         for s in self.group.stages:
-            if not self._frame_reduced(s):
+            if not self.frame_reduced(s):
                 continue
             out = self._inner_out(s)
             lead: tuple[Index, ...] = ()
@@ -138,7 +145,7 @@ class RowScheduler(Arrangement):
             if home.storage == "register":
                 kept = Load(home, (), node.dtype)
                 return kept if fill is None else Guarded(guards, kept, fill, node.dtype)
-            if home.storage == "scratch":
+            if home in self.kernel.scratch:
                 axes = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
                 if self.flat:
                     axes = [self._flat_axis(producer)]
@@ -185,7 +192,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for s in nest.stages:
             value = self._expr(s, nest)
-            if self._frame_reduced(s):
+            if self.frame_reduced(s):
                 acc, where = self.frame_acc[s]
                 body.append(Reduce(acc, where, s.combine or "add", value))
             elif s.reduce and self._inner_reduced(s):
@@ -297,7 +304,7 @@ class RowScheduler(Arrangement):
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        over_rows = self._frame_reduced(s)
+        over_rows = self.frame_reduced(s)
         if over_rows:
             home, where = self.frame_acc[s]
         elif self.place.external(s):
