@@ -11,7 +11,7 @@ from ..graph import sizes
 from ..graph.elementwise import failure
 from ..graph.node import Node
 from ..graph.sizes import Dim
-from ..lower.ir import Kernel, Run, ScanLoop, Step, WhileLoop, inner_steps
+from ..lower.ir import Kernel, Run, ScanLoop, Step, WhileLoop, in_pieces, inner_steps
 from ..lower.lowering import Module
 from .env import template
 from .kernel import Function, KernelPrinter
@@ -49,7 +49,7 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
         checks=tuple(
             CheckInfo(sites[n], failure(n), site_numbers.get(n, -1)) for n in module.checks
         ),
-        parallel=any(k.chunks != 1 and not k.serial for k in module.kernels),
+        parallel=any(k.chunks != 1 and not k.serial for k in module.kernels) or bool(in_pieces(module.steps)),
         workspace=None if dynamic else module.layout.total,  # type: ignore[arg-type]
         functions=len(calls.functions),
         small=not dims and _is_small(module.steps),

@@ -29,6 +29,7 @@ class Panels:
 
     def __init__(self, stage: Stage, plan: Plan, place: Placement, target: Target) -> None:
         self.stage, self.plan, self.place, self.target = stage, plan, place, target
+        self.per_piece: Extent = 1
         self._measure()
         self.panel: dict[Strip, Buf] = {}
         self.rows: Buf | None = None
@@ -49,7 +50,7 @@ class Panels:
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
         self.across = None if self.lies or self.packed else self._across()
-        self.apart = self.packed is None and self._packs_apart()
+        self.apart = self.packed is None and self.place.pieces is None and self._packs_apart()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
         self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = self.outer or self.step != self.depth
@@ -59,10 +60,15 @@ class Panels:
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
         self.chunk = IVar("chunk", chunks)
-        if self.packed is None:
+        # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
+        over_rows = self.packed is not None
+        if (pieces := self.place.pieces) is not None:
+            over_rows = pieces.row(self.stage) is p.rows[0]
+            others = (batch,) if over_rows else (pieces.each, *(v.extent for v in p.batch[1:]), blocks)
+            self.per_piece = sizes.product((*others, groups))
+        if not over_rows:
             b_at, group_at, block_at = index.unflatten(index.of(self.chunk), (batch, groups, blocks))
         else:
-            # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
             block_at, b_at, group_at = index.unflatten(index.of(self.chunk), (blocks, batch, groups))
         self.b_at = b_at
         self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
@@ -71,6 +77,11 @@ class Panels:
 
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         """Rows and panels of a chunk."""
+        pieces = self.place.pieces
+        if pieces is not None and pieces.row(self.stage) is self.plan.rows[0]:
+            rows = sizes.product((pieces.each, *(v.extent for v in self.plan.rows[1:])))
+            assert isinstance(rows, int)
+            return rows, -(-self.n // self.plan.width) if isinstance(self.n, int) else 1
         if self.apart:
             return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
         itemsize = self.stage.node.dtype.itemsize

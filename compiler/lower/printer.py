@@ -139,7 +139,8 @@ def _steps(steps: Sequence[Step], depth: int, parts: list[str]) -> None:
             parts.append(f"{pad}else:")
             _steps(step.otherwise, depth + 1, parts)
         elif isinstance(step, ScanLoop):
-            parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}:")
+            pieces = "" if step.pieces == 1 else f", each of {step.pieces} pieces"
+            parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}{pieces}:")
             _steps(step.steps, depth + 1, parts)
         else:
             _while(step, depth, parts)

@@ -64,21 +64,25 @@ class RowScheduler(Arrangement):
         elements = max(
             math.prod(max(1, sizes.hint(v.extent)) for v in s.loop_axes) for s in self.group.stages
         )
-        self.rows_per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
+        per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
         self.kernel.flops = work = sum(s.work() for s in self.group.stages)
         self.kernel.serial = work < SERIAL
-        if self.group.kind == "check":
+        self.rows_per_chunk: Extent = per_chunk
+        self.chunks: Extent = chunk_count(rows, per_chunk)
+        if self.pieces is not None:
+            rest = sizes.product(self.frame_extents[1:])
+            self.rows_per_chunk = rest if self.lead is self.vec else sizes.mul(rest, self.pieces.each)
+            self.chunks = self.pieces.count
+        elif self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
-            self.chunks: Extent = 1
-        else:
-            self.chunks = chunk_count(rows, self.rows_per_chunk)
-            if isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
-                # No sum depends on how many rows a chunk has: expensive rows make more chunks.
-                wanted = min(rows, CHUNKS, 2 * work // SERIAL)
-                wanted = 1 << max(0, wanted.bit_length() - 1)
-                if isinstance(self.chunks, int) and wanted > self.chunks:
-                    self.rows_per_chunk = -(-rows // wanted)
-                    self.chunks = chunk_count(rows, self.rows_per_chunk)
+            self.chunks = 1
+        elif isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+            # No sum depends on how many rows a chunk has: expensive rows make more chunks.
+            wanted = min(rows, CHUNKS, 2 * work // SERIAL)
+            wanted = 1 << max(0, wanted.bit_length() - 1)
+            if isinstance(self.chunks, int) and wanted > self.chunks:
+                self.rows_per_chunk = per_chunk = -(-rows // wanted)
+                self.chunks = chunk_count(rows, per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 
@@ -193,7 +197,7 @@ class RowScheduler(Arrangement):
                     value = Op("mul", value.args, value.dtype)
                 self.live[s] = value
                 body.extend(self._keep(s, value))
-        if nest.vec:
+        if nest.vec and self.pieces is None:
             body.extend(self._ahead(body, nest))
         reduces = any(isinstance(b, Reduce) and b.buf.storage == "lanes" for b in body)
         unroll = 4 if nest.vec and reduces and self._long() else 1

@@ -32,17 +32,19 @@ from .ir import (
     expressions,
     row_major,
 )  # fmt: skip
+from .kept import choose_kept
 from .loops import Loops
 from .memory import nbytes
 from .names import identifier
 from .options import Options
 from .params import collect_params, looked_up
+from .pieces import Iterations, Pieces, UnfitError, cut_plan, find_pieces
 from .places import PlaceScheduler
 from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .sequence import SequenceScheduler
-from .stages import Stage, choose_kept, make_stage
+from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
 from .vectors import VectorPlan, plan_vector, vector_kernel
@@ -84,11 +86,13 @@ class Scope:
 
     def __init__(
         self, shared: Shared, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], updates: Mapping[Node, Buf],
-        deferred: bool, outside: Scope | None = None, fixed: Collection[Buf] = (),
+        deferred: bool, outside: Scope | None = None, fixed: Collection[Buf] = (), loop: Iterations | None = None,
     ) -> None:
-        """`outside` is the scope of the loop whose body this is, `fixed` what its iterations leave as it is."""
+        """`outside` is the scope of the loop whose body this is, `fixed` what its iterations leave as it is. With
+        `loop` its rows are cut into pieces if they never meet."""
         self.shared, self.deferred = shared, deferred
-        self.outside, self.fixed = outside, frozenset(fixed)
+        self.outside, self.fixed, self.loop = outside, frozenset(fixed), loop
+        self.pieces: Pieces | None = None
         self.leaves = dict(leaves)
         self.outputs, self.updates = outputs, updates
         self.buffers: dict[Node, Buf] = {}
@@ -135,6 +139,10 @@ class Scope:
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)
+        if self.loop is not None and stages:
+            self.pieces = find_pieces(stages, self.loop, self.plans, self.shared.told, self.shared.target)
+        if (pieces := self.pieces) is not None:
+            self.plans = {s: cut_plan(s, p, pieces, self.shared.target) for s, p in self.plans.items()}
         # New values of variables come last, so that they can replace old ones that nothing reads any more.
         stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
         kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
@@ -157,13 +165,16 @@ class Scope:
         return {node: nodes[home] for node, home in self.updates.items()}
 
     def within(
-        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node],
-        fixed: Collection[Buf] | None = None,
+        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]
     ) -> list[Step]:
-        """The steps of an inner graph. For the body of a loop, `fixed` are the buffers that no iteration changes."""
-        if fixed is None:
-            return Scope(self.shared, leaves, outputs, {}, False).run(roots)
-        return Scope(self.shared, leaves, outputs, {}, False, self, fixed).run(roots)
+        """The steps of an inner graph that is none of a loop."""
+        return Scope(self.shared, leaves, outputs, {}, False).run(roots)
+
+    def body(
+        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], fixed: Collection[Buf], loop: Iterations | None
+    ) -> Scope:
+        """The scope of a loop's body; `fixed` are the buffers that no iteration changes."""
+        return Scope(self.shared, leaves, outputs, {}, False, self, fixed, loop)
 
     def before_loop(self, value: Expr, dtype: DType, shape: Shape) -> Buf | None:
         """Memory for elements of `value` in another order, which a kernel can fill before the loop whose body this is;
@@ -228,6 +239,8 @@ class Scope:
         if group.kind == "loop":
             Loops(self).lower(first.node, name)
             return
+        if self.pieces is not None and (group.kind not in ("row", "tile") or first in self.windows):
+            raise UnfitError
         context = (self.fuser.classes, self, self.shared.target)
         if first in self.windows:
             windows = self.windows[first]
@@ -235,6 +248,8 @@ class Scope:
             self.add(over(group, windows, *context, name, self.shared.tiles).build())
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
+            if self.pieces is not None and make is FoldScheduler:
+                raise UnfitError
             tiles = make(group, self.plans[first], *context, self.shared.tiles)
             packing = tiles.packing(self._name("pack"))
             if packing is not None:

@@ -50,7 +50,7 @@ class TileScheduler(Panels):
             body = self._several()
         else:
             body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
-        self.kernel.chunks = self.chunk.extent
+        self.kernel.chunks, self.kernel.per_piece = self.chunk.extent, self.per_piece
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel

@@ -18,7 +18,8 @@ from .ir import Expr, Load, expressions
 from .options import Choice
 from .stages import Stage
 
-STORED = 1.5  # vector operations that a byte costs on its way to main memory and back
+STORED = 0.6  # vector operations that a byte costs on its way to main memory and back
+GATHERED = 50.0  # copies in order that an element costs which is computed while it is turned, lane by lane
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache
 
 
@@ -83,7 +84,7 @@ def plan(stage: Stage, target: Target, computed: Collection[int] = ()) -> Plan |
         rows, again = _bytes(stage, o.rows_operand, ()), _bytes(stage, 1 - o.rows_operand, o.batch)
         return o.cost + (STORED * rows if rows > target.l2 and 2 * again <= target.l2 else 0)
 
-    return min(orientations(stage, target), key=cost, default=None)
+    return min(orientations(stage, target, computed), key=cost, default=None)
 
 
 def _bytes(stage: Stage, operand: int, batch: Collection[IVar]) -> int:
@@ -95,8 +96,9 @@ def _bytes(stage: Stage, operand: int, batch: Collection[IVar]) -> int:
     return total
 
 
-def orientations(stage: Stage, target: Target) -> list[Plan]:
-    """The plans of a contraction: either operand's own axes may be the rows."""
+def orientations(stage: Stage, target: Target, computed: Collection[int] = ()) -> list[Plan]:
+    """The plans of a contraction: either operand's own axes may be the rows. What is `computed` while it is packed
+    cannot be turned by whole vectors."""
     if stage.factors is None:
         return []
     uses = [index_vars(factor) for factor in stage.factors]
@@ -104,7 +106,7 @@ def orientations(stage: Stage, target: Target) -> list[Plan]:
     if any((v in uses[0]) != (v in uses[1]) for v in stage.reduce):
         return []
     own = [tuple(v for v in stage.axes if v in uses[k] and v not in uses[1 - k]) for k in (0, 1)]
-    options = [_orient(stage, k, batch, own[k], own[1 - k], target) for k in (0, 1)]
+    options = [_orient(stage, k, batch, own[k], own[1 - k], target, 1 - k in computed) for k in (0, 1)]
     return [o for o in options if o is not None]
 
 
@@ -142,7 +144,7 @@ def _loads(factor: Expr) -> list[Load]:
 
 def _orient(
     stage: Stage, rows_operand: int, batch: tuple[IVar, ...], rows: tuple[IVar, ...], columns: tuple[IVar, ...],
-    target: Target,
+    target: Target, computed: bool,
 ) -> Plan | None:
     assert stage.factors is not None
     direct = stage.factors[rows_operand]
@@ -170,7 +172,8 @@ def _orient(
         at = index.linear(load.index, load.buf.shape)
         stride = at.affine_in(along) if along is not None else 0
         turned = load is packed and not load.guards and merged_stride(at, depth) == 1
-        pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else 3.0 if turned else 8.0)
+        away = GATHERED if computed else 3.0 if turned else 8.0
+        pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else away)
     if pack_stride == 3 and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
         return None  # both lie along the depth, and so can the lanes
     m_static = sizes.product(v.extent for v in row_tile)

@@ -18,6 +18,7 @@ from ..graph.node import Node
 from .ir import Const, Expr, IndexValue, Op
 
 MOST = 9  # elements of a reduction that is written out
+COMBINING = 4  # operations that an element of one takes, at most
 LEAST = 64  # results from which on there are enough for lanes
 
 
