@@ -44,6 +44,7 @@ from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .sequence import SequenceScheduler
+from .sliding import WindowScheduler
 from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
@@ -245,16 +246,12 @@ class Scope:
         if first in self.windows:
             windows = self.windows[first]
             over = PositionScheduler if windows.over_positions else PlaceScheduler
-            self.add(over(group, windows, *context, name, self.shared.tiles).build())
+            self._add_tiled(over(group, windows, *context, self.shared.tiles), group)
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
             if self.pieces is not None and make is FoldScheduler:
                 raise UnfitError
-            tiles = make(group, self.plans[first], *context, self.shared.tiles)
-            packing = tiles.packing(self._name("pack"))
-            if packing is not None:
-                self.add(packing)
-            self.add(tiles.build(self._name(_kernel_name(group))))
+            self._add_tiled(make(group, self.plans[first], *context, self.shared.tiles), group)
         elif group.kind == "vector":
             self.add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
@@ -264,6 +261,12 @@ class Scope:
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self.add(self.rows.build())
+
+    def _add_tiled(self, tiles: TileScheduler | WindowScheduler, group: Group) -> None:
+        packing = tiles.packing(self._name("pack"))
+        if packing is not None:
+            self.add(packing)
+        self.add(tiles.build(self._name(_kernel_name(group))))
 
     def _name(self, name: str) -> str:
         """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
