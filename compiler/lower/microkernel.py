@@ -12,6 +12,7 @@ from ..graph.sizes import Dim
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
 
 AHEAD = 8  # steps of depth by which the panel is announced
+STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
 def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
@@ -49,7 +50,7 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
     body: list[Stmt] = [
         rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(depth), "seq", step),
+        Loop(k, index.ZERO, index.of(depth), "seq", step, unroll=STEPS),
         rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
     name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}{_wide(dtype)}"
