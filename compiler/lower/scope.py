@@ -16,6 +16,7 @@ from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .chains import Chain, Chains, chained
+from .cuts import Cuts
 from .folds import Folding, FoldScheduler
 from .fuse import Fuser
 from .groups import Group
@@ -154,6 +155,7 @@ class Scope:
         self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
+        self.cuts = Cuts(stages, self.readers, self.roots)
         self.chains: dict[Group, Chain] = {}
         if self.outside is None:
             chains = Chains(self, self.shared.target, self.windows)
