@@ -35,6 +35,7 @@ from .ir import (
     Store,
     expressions,
 )
+from .jam import jam_rows
 from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
@@ -63,6 +64,7 @@ class RowScheduler(Arrangement):
             body.extend(self._emit(nest))
         self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
+        jam_rows(self.kernel, self.target)
         return self.kernel
 
     def _chunk(self) -> None:
