@@ -16,6 +16,7 @@ from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .folds import Folding, FoldScheduler
+from .follow import followed
 from .fuse import Fuser
 from .groups import Group
 from .ir import (
@@ -107,6 +108,7 @@ class Scope:
         self.shared.told.update(n["trips"] for n in order if n.op.name == "while" and n["trips"] is not None)
         self.plans: dict[Stage, Plan] = {}
         self.windows: dict[Stage, WindowPlan] = {}
+        self.pictures: Kernel | None = None  # the last kernel of windows
         self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
@@ -234,6 +236,7 @@ class Scope:
             windows = self.windows[first]
             over = PositionScheduler if windows.over_positions else PlaceScheduler
             self._add_tiled(over(group, windows, *context, self.shared.tiles), group)
+            self.pictures = self.shared.kernels[-1]
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
             self._add_tiled(make(group, self.plans[first], *context, self.shared.tiles), group)
@@ -245,7 +248,7 @@ class Scope:
             self._add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
-            self._add(self.rows.build())
+            self._add_rows(self.rows.build())
 
     def _add_tiled(self, tiles: TileScheduler | WindowScheduler, group: Group) -> None:
         packing = tiles.packing(self._name("pack"))
@@ -264,6 +267,17 @@ class Scope:
         announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
+
+    def _add_rows(self, kernel: Kernel) -> None:
+        """Adds a kernel of rows, to that of the pictures that it reads where these were the last."""
+        before = self.steps[-1] if self.steps else None
+        if isinstance(before, Run) and before.kernel is self.pictures:
+            collect_params(kernel)
+            if (both := followed(before.kernel, kernel)) is not None:
+                self.steps.pop()
+                self.shared.kernels.pop()
+                self.pictures = kernel = both
+        self._add(kernel)
 
     def _copy(self, source: Buf, home: Buf) -> None:
         self._add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
