@@ -19,7 +19,10 @@ ALLOWED = {
     "codegen": {"graph", "lower", "templates"},
     "runtime": set(),
 }
-FRONT = {"api", "debugging", "pipeline", "tuning", "cli", "doctor", "__init__", "__main__"}
+FRONT = {
+    "api", "cli", "collect", "debugging", "doctor", "inspection", "interpreter", "pipeline", "tuning",
+    "__init__", "__main__",
+}  # fmt: skip
 SHARED = {"errors", "artifact", "timing", "version"}
 
 

@@ -1,5 +1,9 @@
-"""Kernels that follow each other chunk by chunk: where a chunk reads only what the same chunk of the kernel before has
-written, both are one kernel, and what passes between them is still in a cache."""
+"""Rows that follow the pictures they are made of: where a chunk reads only what the same chunk of the kernel before has
+written, both become one kernel, and what passes between them is still in a cache.
+
+Chains (`chains.py`) find their members among groups, by axes, and keep what passes between these in scratch alone. A
+window reaches across axes and bands, so here the finished kernels tell what their chunks touch, and arrays stay.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from ..graph.sizes import Dim
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
 
 AHEAD = 8  # steps of depth by which the panel is announced
+STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
 def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
@@ -115,7 +116,7 @@ def _tile_body(
     ]
     return [
         rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(k.extent), "seq", step),
+        Loop(k, index.ZERO, index.of(k.extent), "seq", step, unroll=STEPS),
         rows(columns(Store(result, at, Load(acc, at, dtype)))),
     ]
 

@@ -16,14 +16,9 @@ from ..graph.index import Guard, Index, IVar, Lookup
 from ..graph.node import Node
 from ..graph.sizes import Extent
 from .ir import Const, Expr, Guarded, IndexValue, Load, Op
-from .residuals import combine_residuals
-from .written import combined, elements, is_written_out, joined, narrowed
+from .written import COMBINING, combined, elements, is_written_out, joined, narrowed
 
 VIEWS = frozenset({"reshape", "permute", "broadcast", "slice", "diagonal", "stop_gradient", "hook", "after"})
-CHEAP = 4  # flops up to which a value of several users is computed again rather than kept
-STENCIL = 16  # the same where it is read at shifted places, which no kernel that stores it could share with its users
-ROW = 16  # elements of a row over which what is the same for all of them costs next to nothing
-LONGEST = 120  # operations that one expression may hold
 GRAIN = 4096  # elements of a chunk of rows at least
 CHUNKS = 64  # most chunks of a kernel of known size
 FEW = 8  # rows up to which their sum is taken column by column
@@ -179,7 +174,7 @@ class Expander:
             return Load(node, at, dtype, guards, Const(0, dtype) if guards else None)
         values = [self.memo[part] for part, _ in parts]
         if node.op.kind == "reduction":
-            self.ops, self.cost = self.ops + 4 * len(values), self.cost + 4 * len(values)
+            self.ops, self.cost = self.ops + COMBINING * len(values), self.cost + COMBINING * len(values)
             return combined(node, values, node.op.combine or "add")
         if node.op.kind == "elementwise":
             self.ops += 1
@@ -231,127 +226,6 @@ def through_views(node: Node) -> Node:
     return node
 
 
-def choose_kept(
-    order: Sequence[Node], roots: Sequence[Node], inlined_operands: Callable[[Node, set[int]], set[int]],
-    recompute: str = "cheap",
-) -> set[Node]:
-    """The nodes that are stored or reduced rather than computed where they are used.
-
-    `inlined_operands` tells which operands of a contraction may be computed while packing, given those that nothing
-    has stored so far. `recompute` is "cheap", or "all" to inline whatever can be (for tests: a recomputed value is
-    bit-equal to a stored one).
-    """
-    kept = set(roots)
-    uses: dict[Node, int] = {}
-    for node in reversed(order):
-        mine = uses.get(node, 0)
-        for operand in dict.fromkeys(node.inputs):
-            uses[operand] = uses.get(operand, 0) + (max(1, mine) if node.op.name in VIEWS else 1)
-    shifted = _shifted(order)
-    cost: dict[Node, int] = {}
-    flops: dict[Node, int] = {}  # without what it takes to find the place of an element
-    count: dict[Node, int] = {}
-    epilogue: dict[Node, bool] = {}
-    level: dict[Node, int] = {}  # sums, contractions and other steps that come before, one after the other
-    remade: set[Node] = set()
-
-    def keep_source(node: Node) -> None:
-        source = through_views(node)
-        if source.op.kind != "leaf":
-            kept.add(source)
-            cost[source] = flops[source] = count[source] = 0
-
-    for node in order:
-        op = node.op
-        step = op.kind not in ("elementwise", "structural", "leaf")
-        level[node] = max((level[i] for i in node.inputs), default=0) + step
-        if op.kind == "leaf":
-            cost[node] = flops[node] = count[node] = 0
-            continue
-        flops[node] = (op.cost if op.kind == "elementwise" else 0) + sum(flops[i] for i in node.inputs)
-        spent = op.cost if op.kind == "elementwise" else 0 if op.name in VIEWS else 2 * len(node.inputs)
-        cost[node] = spent + sum(cost[i] for i in node.inputs)
-        count[node] = 1 + sum(count[i] for i in node.inputs)
-        if is_written_out(node):
-            several = sizes.product(node.inputs[0].shape[a] for a in node["axes"])
-            count[node] = several * (4 + count[node.inputs[0]])  # type: ignore[assignment]
-            if count[node] > LONGEST:
-                keep_source(node.inputs[0])
-        if op.name == "argmax" and is_written_out(node) and cost[node.inputs[0]] == 0 and uses.get(node, 0) == 1:
-            # Found again for every element of a window, from what lies side by side.
-            remade.add(node)
-        elif op.kind in ("reduction", "contraction", "scatter", "sequence", "control") or op.name == "check_index":
-            kept.add(node)
-        if op.kind == "contraction":
-            computed = {k for k, operand in enumerate(node.inputs) if cost[operand] > 0}
-            packed = inlined_operands(node, computed) if computed else set()
-            for k, operand in enumerate(node.inputs):
-                # A concatenation costs less in memory than as a choice for every element.
-                joined = through_views(operand).op.name == "concat"
-                if joined or k in computed - packed:
-                    keep_source(operand)
-        elif op.kind == "control":
-            for operand in node.inputs:
-                # A loop's operands are handed over as whole arrays.
-                if operand.op.kind != "leaf" or operand.op.name in ("literal", "iota", "extent"):
-                    kept.add(operand)
-        elif op.kind == "scatter" or op.name in ("searchsorted", "take"):
-            where = node.inputs[1 if op.name == "take" else 0]
-            if where.op.kind != "leaf" or where.op.name in ("literal", "iota", "extent"):
-                kept.add(where)
-            if op.name == "take" and cost[node.inputs[0]] > CHEAP:
-                keep_source(node.inputs[0])
-        elif op.name == "after":
-            for trigger in node.inputs[1:]:
-                keep_source(trigger)
-        elif op.name == "windows" and recompute != "all":
-            # Every element lies in several windows.
-            if cost[node.inputs[0]] > CHEAP:
-                keep_source(node.inputs[0])
-                cost[node] = 0
-        elif op.name == "broadcast" and recompute != "all":
-            x = node.inputs[0]
-            if cost[x] > CHEAP and x not in remade and sizes.product(x.shape) != sizes.product(node.shape):
-                keep_source(x)
-                cost[node] = 0
-            elif node.shape and len(node.shape) - 1 not in node["axes"] and sizes.hint(node.shape[-1]) >= ROW:
-                cost[node] = 0  # once for a row
-        if op.kind == "elementwise":
-            # What can leave a contraction with its result is stored in place of it, unless it waits for more; what is
-            # made of that is judged by what it costs, like anything else.
-            epilogue[node] = any(
-                (i.op.kind == "contraction" or (epilogue.get(i, False) and i not in kept)) and i.shape == node.shape
-                and level[i] == level[node]
-                for i in node.inputs
-            )
-            if epilogue[node] and uses.get(node, 0) > 1 and recompute != "all":
-                kept.add(node)
-        if op.name not in VIEWS:
-            again = recompute == "all" or cost[node] <= CHEAP or (node in shifted and flops[node] <= STENCIL)
-            if (uses.get(node, 0) > 1 and not again) or count[node] > LONGEST:
-                kept.add(node)
-        if node in kept:
-            cost[node] = flops[node] = count[node] = 0
-    return kept if recompute == "all" else combine_residuals(order, kept)
-
-
-def _shifted(order: Sequence[Node]) -> set[Node]:
-    """Values that others, through elementwise operations and shifts alone, read at a shifted place."""
-    found: set[Node] = set()
-    for node in reversed(order):
-        if _is_shift(node) or (node.op.kind == "elementwise" and node in found):
-            found.update(i for i in node.inputs if i.op.kind == "elementwise" or _is_shift(i))
-    return found
-
-
-def _is_shift(node: Node) -> bool:
-    """Whether nearly all of an array is another one in a different place."""
-    if node.op.name != "concat":
-        return node.op.name in ("slice", "pad")
-    axis = node["axis"]
-    return 8 * max(sizes.hint(x.shape[axis]) for x in node.inputs) >= 7 * sizes.hint(node.shape[axis])
-
-
 def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], bool] = lambda n: False) -> Stage:
     """The loop nest of one kept node. `once` tells nodes with a single user in the graph."""
     expander = Expander(kept)
@@ -378,7 +252,8 @@ def make_stage(node: Node, kept: Callable[[Node], bool], once: Callable[[Node], 
         value = values[0]
         if is_written_out(node):
             value, combine = combined(node, values, combine or "add"), None
-            expander.ops, expander.cost = expander.ops + 4 * len(values), expander.cost + 4 * len(values)
+            taken = COMBINING * len(values)
+            expander.ops, expander.cost = expander.ops + taken, expander.cost + taken
         if combine == "argmax":
             position = index.linear([index.of(v) for v in reduce], tuple(v.extent for v in reduce))
     elif kind == "contraction":
