@@ -38,6 +38,8 @@ from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
 
+SIDE_BY_SIDE = 256  # operations of vectors that are interleaved
+
 
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
@@ -68,25 +70,29 @@ class RowScheduler(Arrangement):
         elements = max(
             math.prod(max(1, sizes.hint(v.extent)) for v in s.loop_axes) for s in self.group.stages
         )
-        self.rows_per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
+        per_chunk = rows_in_chunk(rows, elements // max(1, sizes.hint(rows)))
         self.kernel.flops = work = sum(s.work() for s in self.group.stages)
         self.kernel.serial = work < SERIAL
-        if self.group.kind == "check":
+        self.rows_per_chunk: Extent = per_chunk
+        self.chunks: Extent = chunk_count(rows, per_chunk)
+        if self.pieces is not None:
+            rest = sizes.product(self.frame_extents[1:])
+            self.rows_per_chunk = rest if self.lead is self.vec else sizes.mul(rest, self.pieces.each)
+            self.chunks = self.pieces.count
+        elif self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
-            self.chunks: Extent = 1
+            self.chunks = 1
         elif self.steps is not None:
             each = sizes.floordiv(rows, self.steps)
             assert isinstance(each, int)
             self.rows_per_chunk, self.chunks = each, self.steps
-        else:
-            self.chunks = chunk_count(rows, self.rows_per_chunk)
-            if isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
-                # No sum depends on how many rows a chunk has: expensive rows make more chunks.
-                wanted = min(rows, CHUNKS, 2 * work // SERIAL)
-                wanted = 1 << max(0, wanted.bit_length() - 1)
-                if isinstance(self.chunks, int) and wanted > self.chunks:
-                    self.rows_per_chunk = -(-rows // wanted)
-                    self.chunks = chunk_count(rows, self.rows_per_chunk)
+        elif isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
+            # No sum depends on how many rows a chunk has: expensive rows make more chunks.
+            wanted = min(rows, CHUNKS, 2 * work // SERIAL)
+            wanted = 1 << max(0, wanted.bit_length() - 1)
+            if isinstance(self.chunks, int) and wanted > self.chunks:
+                self.rows_per_chunk = per_chunk = -(-rows // wanted)
+                self.chunks = chunk_count(rows, per_chunk)
         self.kernel.chunks = self.chunks
         self.chunk = IVar("chunk", self.chunks)
 
@@ -204,7 +210,7 @@ class RowScheduler(Arrangement):
                     value = Op("mul", value.args, value.dtype)
                 self.live[s] = value
                 body.extend(self._keep(s, value))
-        if nest.vec:
+        if nest.vec and self.pieces is None:
             body.extend(self._ahead(body, nest))
         reduces = any(isinstance(b, Reduce) and b.buf.storage == "lanes" for b in body)
         unroll = 4 if nest.vec and reduces and self._long() else 1
@@ -276,14 +282,15 @@ class RowScheduler(Arrangement):
         return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
-        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
+        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps. Plain
+        operations wait for memory rather than for each other, and several functions fill each other's gaps."""
         assert self.vec is not None
         n = self.inner_extent[self.vec].const
         cost, ops = sum(s.cost for s in nest.stages), sum(s.ops for s in nest.stages)
-        if not isinstance(n, int) or self.limit is not None or not 30 <= cost <= 150 or ops > 60:
+        if not isinstance(n, int) or self.limit is not None or not max(30, 2 * ops) <= cost <= 150:
             return 1
         lanes = self.target.vector_bytes // 4
-        return next((k for k in (4, 2) if n % (k * lanes) == 0), 1)
+        return next((k for k in (4, 2) if n % (k * lanes) == 0 and k * cost <= SIDE_BY_SIDE), 1)
 
     def _long(self) -> bool:
         assert self.vec is not None

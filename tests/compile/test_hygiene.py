@@ -122,7 +122,7 @@ def sanitized(
     for k, unit in enumerate(artifact.units):
         (tmp_path / f"unit{k}.c").write_text(unit.text)
         files.append(f"unit{k}.c")
-    flags = ["-std=c99", "-O1", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+    flags = ["-std=c99", "-O0", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
     flags += [*resolve_target(target).cflags, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     command = [compiler("gcc"), *flags, *files, "-o", "main", "-lm"]
     built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
