@@ -50,6 +50,7 @@ from .sliding import WindowScheduler
 from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
+from .turned import turned
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -270,6 +271,8 @@ class Scope:
             self.add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self.add(SequenceScheduler(first, self, self.shared.target, name).build())
+        elif self.pieces is None and first.node not in self.updates and (copy := turned(group, self, name)):
+            self.add(copy)
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self.add(self.rows.build())

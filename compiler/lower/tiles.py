@@ -294,7 +294,7 @@ class TileScheduler(Panels):
             panel = self.panel[strip], index.scale(first, strip.width), strip.width
         elif self.packed is not None:
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
-            panel = self.packed.buf, first, strip.width
+            panel = self.packed.buf, first, p.width
         else:
             assert self.lies is not None
             columns, there, stride = self.lies
