@@ -15,6 +15,7 @@ from ..graph.dtypes import INT64
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
+from .columns import Columns
 from .corners import ending_of
 from .groups import Classes, Group
 from .instantiate import Shared, instantiate, place_index
@@ -34,6 +35,7 @@ from .ir import (
     Store,
     expressions,
 )
+from .jam import jam_rows
 from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
@@ -62,6 +64,7 @@ class RowScheduler(Arrangement):
             body.extend(self._emit(nest))
         self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
+        jam_rows(self.kernel, self.target)
         return self.kernel
 
     def _chunk(self) -> None:
@@ -351,6 +354,12 @@ class RowScheduler(Arrangement):
         if self.vec in out:
             rest = tuple(c for c in out if c is not self.vec)
             assert self.vec is not None
+            lanes = self._lanes([Reduce(home, where, combine, value)])
+            if not over_rows and Columns.fit(self.inner_extent[self.vec], self.limit, lanes):
+                columns = Columns(home, where, self.vec_var, self.inner_extent[self.vec], lanes, zero)
+                self.kernel.registers.append(columns.row)
+                summed = self._loops(reduced, [columns.add(combine, value)], False)
+                return self._loops(rest, [columns.clear, *summed, columns.keep], False)
             first = self._loops(out, [Store(home, where, zero)], True)
             order = (*rest, *reduced, self.vec)
             return [*first, *self._loops(order, [Reduce(home, where, combine, value)], True)]
