@@ -70,6 +70,12 @@ def test_sums_end_where_masks_cut_off() -> None:
     assert sum(bool(depth.terms) for depth in depths) >= 4, depths
 
 
+def test_rows_that_end_at_different_places_are_not_put_side_by_side() -> None:
+    x, y = ad.input("x", (16, 64, 64)), ad.input("y", (64,))
+    low = ad.where(ad.arange(64) <= ad.reshape(ad.arange(64), (64, 1)), x, 0.0)
+    checked([x, y], [(low * y).sum(-1)])
+
+
 def test_what_is_cut_off_of_an_array_is_not_taken_for_0_times_another() -> None:
     x, y = ad.input("x", (4, 4, 20, 20)), ad.input("y", (4, 4, 20, 20))
     low = ad.where(ad.arange(20) <= ad.reshape(ad.arange(20), (20, 1)), x, 0.0)
