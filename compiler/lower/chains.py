@@ -88,13 +88,19 @@ class Chains:
         best: Chain | None = None
         for m in range(len(lead), 0, -1):
             count = sizes.product(v.extent for v in lead[:m])
-            if sizes.hint(count) < 2 * self.target.workers:
-                break
+            if not self._enough(sizes.hint(count)):
+                continue
             chain = Chain({first: lead[:m]}, count)
             self._grow(chain, order[start + 1 : start + REACH])
             if chain.private and (best is None or _spared(chain) > _spared(best)):
                 best = chain
         return best
+
+    def _enough(self, steps: int) -> bool:
+        """Whether so many steps keep all cores busy."""
+        workers = self.target.workers
+        turns = -(-steps // workers)
+        return steps >= 2 * workers and 5 * turns * workers <= 6 * steps
 
     def _grow(self, chain: Chain, others: Sequence[Group]) -> None:
         late: set[Group] = set()
@@ -162,6 +168,8 @@ class Chains:
         lead = self._lead(group)[:count]
         if len(lead) < count:
             return None
+        if group.kind == "row" and any(not isinstance(c.extent, int) for c in map(find, group.frame) if c not in lead):
+            return None  # rows of a step are counted
         joined = False
         for s in group.stages:
             for node, at in s.reads:

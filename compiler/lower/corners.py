@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..graph import index
+from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from .cuts import Cuts, Region
 from .groups import Classes, Group
 from .nests import Arrangement, Nest
 from .schedule import Placement
 from .stages import Stage
-from .tiling import Plan
+from .tiling import Plan, narrower
+
+WIDE = 4  # tiles side by side from which on their width does not matter
 
 
 @dataclass(slots=True)
@@ -116,6 +118,12 @@ def skipped_of(group: Group, plan: Plan, classes: Classes, cuts: Cuts, place: Pl
         else:
             return Skipped(gap, high is find(row), values)
     return None
+
+
+def suited(plan: Plan) -> Plan:
+    """A plan whose tiles are so narrow that a fair part of them lies within a corner."""
+    columns = sizes.hint(sizes.product(v.extent for v in plan.columns))
+    return plan if columns >= WIDE * plan.width else narrower(plan)
 
 
 def _seen(stage: Stage, cuts: Cuts) -> list[Region]:

@@ -47,7 +47,7 @@ def _block(body: Sequence[Stmt], kernel: Kernel, together: int) -> list[Stmt]:
             continue
         rows = index.add(stmt.hi, index.scale(stmt.lo, -1))
         count = rows.const if not rows.terms and isinstance(rows.const, int) and stmt.limit is None else 0
-        if stmt.kind == "chunk" or count < together or not _sums_up(stmt.body):
+        if stmt.kind == "chunk" or count < together or not _sums_up(stmt.body, stmt.var):
             stmt.body = _block(stmt.body, kernel, together)
             found.append(stmt)
             continue
@@ -58,13 +58,16 @@ def _block(body: Sequence[Stmt], kernel: Kernel, together: int) -> list[Stmt]:
     return found
 
 
-def _sums_up(body: Sequence[Stmt]) -> bool:
-    """Whether a row is one loop of lanes that adds to accumulators of its own, and then a few single values."""
+def _sums_up(body: Sequence[Stmt], row: IVar) -> bool:
+    """Whether a row is one loop of lanes, as long for all rows, that adds to accumulators of its own, and then a few
+    single values."""
     at = next((k for k, s in enumerate(body) if isinstance(s, Loop)), len(body))
     if at == len(body):
         return False
     own, loop, after = _own(body), body[at], body[at + 1 :]
     assert isinstance(loop, Loop)
+    if any(row in i.vars() for i in (loop.hi, *([] if loop.limit is None else [loop.limit]))):
+        return False
     adds = [s for s in loop.body if isinstance(s, Reduce)]
     ends = [s for s in after if isinstance(s, (Store, Reduce))]
     if loop.kind != "vec" or len(ends) != len(after) or any(isinstance(s, (Store, Loop)) for s in loop.body):

@@ -15,7 +15,7 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip
-from .corners import Bounds, Skipped, Tile, bounds_of, skipped_of
+from .corners import Bounds, Skipped, Tile, bounds_of, skipped_of, suited
 from .epilogue import filled, finished
 from .groups import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
@@ -41,16 +41,15 @@ class TileScheduler(Panels):
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in group.stages[0].loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         self.tiles = tiles
-        super().__init__(group.stages[0], plan, place, target)
+        self.skipped = skipped_of(group, plan, classes, place.cuts, place)
+        super().__init__(group.stages[0], plan if self.skipped is None else suited(plan), place, target)
 
     def build(self, name: str) -> Kernel:
         self.kernel.name = name
         self.home = None if self.outer else self._home()
         self.bounds: Bounds | None = None
-        self.skipped: Skipped | None = None
         if not self.several:
             self.bounds = bounds_of(self.stage, self.plan, self.place.cuts)
-            self.skipped = skipped_of(self.group, self.plan, self.classes, self.place.cuts, self.place)
         self._scratch()
         if self.several:
             body = self._several()

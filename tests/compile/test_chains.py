@@ -49,16 +49,16 @@ def attention(batch: Any, queries: int, keys: int, width: int, dtype: str) -> tu
      (136, 136, 8, "float32")],
 )  # fmt: skip
 def test_causal_attention_and_its_gradient(queries: int, keys: int, width: int, dtype: str) -> None:
-    inputs, q, k, v = attention(6, queries, keys, width, dtype)
+    inputs, q, k, v = attention(8, queries, keys, width, dtype)
     out = ad.nn.scaled_dot_product_attention(q, k, v, is_causal=True)
     made = checked(inputs, [out, *ad.grad((out**2).sum(), inputs)])
-    scores = [b for kernel in made for b in kernel.params if b.shape == (6, 3, queries, keys)]
+    scores = [b for kernel in made for b in kernel.params if b.shape == (8, 3, queries, keys)]
     assert not scores, [(b.name, kernel.name) for kernel in made for b in kernel.params]
 
 
 def test_sums_end_where_masks_cut_off() -> None:
     """Comparisons in several forms; a row that sees nothing; corners on either side and without exponentials."""
-    inputs, q, k, v = attention(6, 43, 43, 8, "float32")
+    inputs, q, k, v = attention(8, 43, 43, 8, "float32")
     i, j = ad.reshape(ad.arange(43), (43, 1)), ad.arange(43)
     scores = q @ ad.permute_dims(k, (0, 1, 3, 2))
     strict = ad.softmax(ad.where(i > j, scores, -np.inf), axis=-1) @ v
@@ -68,6 +68,12 @@ def test_sums_end_where_masks_cut_off() -> None:
     made = checked(inputs, [*outputs, *ad.grad(sum((y**2).sum() for y in outputs), inputs)])
     depths = [s.sizes[0] for kernel in made for s in walk(kernel.body) if isinstance(s, Call) and len(s.sizes) == 5]
     assert sum(bool(depth.terms) for depth in depths) >= 4, depths
+
+
+def test_rows_that_end_at_different_places_are_not_put_side_by_side() -> None:
+    x, y = ad.input("x", (16, 64, 64)), ad.input("y", (64,))
+    low = ad.where(ad.arange(64) <= ad.reshape(ad.arange(64), (64, 1)), x, 0.0)
+    checked([x, y], [(low * y).sum(-1)])
 
 
 def test_what_is_cut_off_of_an_array_is_not_taken_for_0_times_another() -> None:
@@ -100,8 +106,17 @@ def test_chunks_are_sequences_where_these_share_more_than_heads() -> None:
     checked([x, w], [merged, *ad.grad((merged**2).sum(), [x, w])])
 
 
+def test_steps_of_extents_that_are_not_counted() -> None:
+    """Sums over a run-time length leave matrices of known size, which have room in scratch."""
+    x, y = (ad.input(name, ("batch", 3, "n", 8)) for name in "xy")
+    state = ad.exp(ad.permute_dims(x, (0, 1, 3, 2)) @ y / 8)
+    out = ad.softmax(x, axis=-1) @ state
+    for batch, n in ((1, 1), (6, 21)):
+        checked([x, y], [out, *ad.grad((out * out).sum(), [x, y])], batch=batch, n=n)
+
+
 def test_values_that_others_need_stay_in_memory() -> None:
-    inputs, q, k, v = attention(6, 16, 24, 8, "float32")
+    inputs, q, k, v = attention(8, 16, 24, 8, "float32")
     scores = q @ ad.permute_dims(k, (0, 1, 3, 2))
     weights = ad.softmax(scores, axis=-1)
     made = checked(inputs, [weights @ v, weights, scores.sum((0, 2)), ad.exp(weights) @ (v * 2)])
