@@ -251,6 +251,8 @@ class KernelPrinter(StatementPrinter):
             return
         bound = self.bound(loop)
         name = self.declare(loop.var)
+        if loop.unroll > 1:
+            self.emit(f"ADJOINT_UNROLL({loop.unroll})")
         self.emit(f"for (int64_t {name} = {self.index(lo)}; {name} < {bound}; {name}++) {{")
         self.nested(loop.body, memo)
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
+from ..graph.node import Node
 from ..graph.sizes import Extent
-from .blocks import TALL, Strip, cut, cut_rows, depth_step, shared_rows, strips
+from .blocks import TALL, Strip, cut, cut_in_place, cut_rows, depth_step, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
@@ -20,6 +21,7 @@ from .tiling import Plan, merged_stride
 
 Outer = dict[IVar, Index]
 
+NEAR = 0.8  # of the second cache, that an operand may take and still be read where it lies
 AHEAD = 16  # steps of depth by which what is packed next is announced
 
 
@@ -43,16 +45,18 @@ class Panels:
         self.depth = sizes.product(v.extent for v in p.depth)
         batch = sizes.product(v.extent for v in p.batch)
         self.full, self.last = strips(self.n, p)
+        self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
         self.lies = self._lies()
         worth = self.lies is None or not self._small()
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
+        # Where tiles read columns in place again and again, all but the first find them near.
+        self.ahead = self.far and isinstance(self.m, int) and self.m <= 2 * p.tile_rows
         self.across = None if self.lies or self.packed else self._across()
         self.apart = self.packed is None and self.place.pieces is None and self._packs_apart()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
-        self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = self.outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
         self.block, self.panels = self._cut(batch, reduced)
@@ -107,6 +111,8 @@ class Panels:
         if self.apart:
             return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
         itemsize = self.stage.node.dtype.itemsize
+        if self.lies is not None and isinstance(self.m, int) and isinstance(self.n, int):
+            return cut_in_place(self.plan, self.m, self.n, batch, reduced, self.target)
         block, panels = cut(
             self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target
         )
@@ -118,6 +124,22 @@ class Panels:
         """Whether the columns' operand fits half of the first cache."""
         size = sizes.product((self.n, self.depth, self.stage.node.dtype.itemsize))
         return isinstance(size, int) and size <= self.target.l1 // 2
+
+    def _near(self, factor: Load) -> bool:
+        """Whether many rows can read the columns' operand over and over where it lies: it stays in the second cache,
+        a tile's rows in the first. Vectors that straddle lines would take twice as long, and where rows are few, it
+        pays to fetch what another core wrote all at once, as a copy."""
+        p, itemsize = self.plan, self.stage.node.dtype.itemsize
+        buf = self.place.buffer(factor.buf)
+        if not p.deep or self.outer or not isinstance(self.depth, int) or sizes.hint(self.m) < sizes.hint(self.n):
+            return False
+        if buf.storage != "arena" and not (isinstance(factor.buf, Node) and factor.buf.op.name == "variable"):
+            return False  # the caller chooses where it lies
+        vector = self.target.vector_bytes // itemsize
+        if any(not isinstance(stride, int) or stride % vector for stride in buf.strides[:-1]):
+            return False
+        size = sizes.hint(sizes.product(factor.buf.shape)) * itemsize
+        return size <= self.target.l2 * NEAR and 2 * p.tile_rows * self.depth * itemsize <= self.target.l1
 
     def _packs_apart(self) -> bool:
         """Whether a kernel in front packs all panels."""
@@ -147,7 +169,7 @@ class Panels:
         if merged_stride(offset, p.columns) != 1 or stride is None:
             return None
         itemsize = self.stage.node.dtype.itemsize
-        if self.m > 2 * p.tile_rows and not self._small():
+        if self.m > 2 * p.tile_rows and not self._small() and not self._near(factor):
             return None
         step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
         if self.last is not None and not self.last.whole and step != self.depth:
