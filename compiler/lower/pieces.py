@@ -20,7 +20,8 @@ from .schedule import SERIAL, WHOLE
 from .stages import GRAIN, Stage
 from .tiling import Plan, orientations, tile_height
 
-TILES = 2  # tiles of rows in a piece at least: each panel of a matrix then serves more than one
+TILES = 2  # tiles of rows in a piece, if that makes enough pieces: each panel of a matrix then serves more than one
+FEWEST = 3  # rows of a tile that still keep both multipliers of a core busy
 LEAST = 1 << 11  # operations of a piece in one iteration from which on calling kernels costs little beside them
 MANY = 16  # pieces from which on it does not matter whether all cores have as many
 DEARER = 1.25  # what a product may take longer, as the cost model has it, for its rows to stay apart
@@ -82,8 +83,12 @@ def find_pieces(
     if each is None:
         return None
     found = Pieces(extent, each, axes)
-    least = max(2, min(target.workers, CHUNKS))
-    return found if not isinstance(found.count, int) or found.count >= least else None
+    return found if not isinstance(found.count, int) or found.count >= _enough(target) else None
+
+
+def _enough(target: Target) -> int:
+    """Pieces without which too many cores have nothing to do."""
+    return max(2, min(target.workers, CHUNKS))
 
 
 def independent(stages: Sequence[Stage], carries: Sequence[tuple[Node, Node]]) -> dict[Node, int] | None:
@@ -173,15 +178,18 @@ def _rows(
     tall = [p.tile_rows for s, p in plans.items() if p.rows == (s.axes[axes[s.node]],)]
     wide = [p.width for s, p in plans.items() if p.columns == (s.axes[axes[s.node]],)]
     if tall or wide:
-        least = max([TILES * n for n in tall] + wide)
+        fair = max([TILES * n for n in tall] + wide)
         if not isinstance(extent, int):
-            return least
-        stored = sum(s.node.dtype.itemsize * sizes.hint(sizes.product(s.node.shape)) for s in stages) // rows
-        count = min(wanted, rows // least)
+            return fair
+        count = min(wanted, rows // fair)
+        if count < (enough := _enough(target)):
+            # Half a tile for every core is better than a whole one for some of them.
+            count = min(enough, rows // max([max(FEWEST, -(-n // 2)) for n in tall] + wide))
         if count < 2:
             return None
+        stored = sum(s.node.dtype.itemsize * sizes.hint(sizes.product(s.node.shape)) for s in stages) // rows
         # As many for one core as for another.
-        each = min(-(-rows // (1 << (count.bit_length() - 1))), max(least, target.l2 // 2 // max(1, stored)))
+        each = min(-(-rows // (1 << (count.bit_length() - 1))), max(fair, target.l2 // 2 // max(1, stored)))
         tile = max(wide) if wide else tile_height(each, max(tall))
         return -(-each // tile) * tile
     most = max(sizes.hint(sizes.product(v.extent for v in s.loop_axes)) // rows for s in stages)
