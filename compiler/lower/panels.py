@@ -9,14 +9,14 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
-from .blocks import Strip, cut, cut_rows, depth_step, shared_rows, strips
+from .blocks import Strip, cut, cut_rows, depth_step, shallow, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
 from .prepacked import prepack
 from .schedule import Placement, lanes_for
 from .stages import Stage
-from .tiling import Plan, merged_stride
+from .tiling import Plan, lie_across, merged_stride
 
 Outer = dict[IVar, Index]
 
@@ -44,7 +44,10 @@ class Panels:
         self.full, self.last = strips(self.n, p)
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
+        self.beside = self._beside()
         self.lies = self._lies()
+        self.across_rows = lie_across(self._direct()[1], p.rows, p.depth)
+        self.across_rows &= sizes.hint(sizes.mul(self.m, self.depth)) * dtype.itemsize > self.target.l1
         worth = self.lies is None or not self._small()
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
@@ -55,6 +58,9 @@ class Panels:
         self.several = self.outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
         self.block, self.panels = self._cut(batch, reduced)
+        self.rides = self._rides()
+        # Tiles of one panel then follow each other, and the next panel takes its place.
+        self.slot = self.rides and not shallow(self.step, p.width, self.several, dtype.itemsize)
         blocks = sizes.ceildiv(self.m, self.block)
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
@@ -94,11 +100,12 @@ class Panels:
         """The first line of a panel: of those of the chunk, or of all."""
         if self.apart:
             return index.scale(index.add(self.first_panel, at), self.depth)
+        if self.slot:
+            return index.ZERO
         return index.scale(at, self.step)
 
-    def _lies(self) -> tuple[Buf, Index, Extent] | None:
-        """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
-        so small, or used by so few rows, that reading it in place costs less than a copy."""
+    def _beside(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its depth, where it lies as panels do."""
         p = self.plan
         assert self.stage.factors is not None
         factor = self.stage.factors[1 - p.rows_operand]
@@ -113,13 +120,25 @@ class Panels:
         stride = merged_stride(offset, p.depth)
         if merged_stride(offset, p.columns) != 1 or stride is None:
             return None
-        itemsize = self.stage.node.dtype.itemsize
-        if self.m > 2 * p.tile_rows and not self._small():
+        return source, offset, stride
+
+    def _lies(self) -> tuple[Buf, Index, Extent] | None:
+        """The same where it need not be packed: it is so small, or used by so few rows, that reading it in place costs
+        less than a copy."""
+        p = self.plan
+        if self.beside is None or (sizes.hint(self.m) > 2 * p.tile_rows and not self._small()):
             return None
-        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
+        step = depth_step(self.depth, p.width, self.stage.node.dtype.itemsize, p.panel_bytes)
         if self.last is not None and not self.last.whole and step != self.depth:
             return None
-        return source, offset, stride
+        return self.beside
+
+    def _rides(self) -> bool:
+        """Whether the first tile of a panel packs it on the way: every chunk has such a tile, and more that follow."""
+        tile = self.plan.tile_rows
+        if self.beside is None or self.lies or self.packed or self.apart or not isinstance(self.m, int):
+            return False
+        return self.block >= 2 * tile and (self.m % self.block or self.block) >= tile
 
     def _across(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its columns, where it is contiguous along the depth instead."""
@@ -195,6 +214,8 @@ class Panels:
             flat = index.add(start, line)
             values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
         packed = self._over_panels(lambda strip, at: self._line(strip, at, line, loops[-1], values))
+        if not packed:
+            return []
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
@@ -226,7 +247,7 @@ class Panels:
     def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
         """One step of a panel; columns that do not exist are 0."""
         p = self.plan
-        if strip not in self.panel:
+        if strip not in self.panel or (self.rides and strip.whole):
             return []
         panel = self.panel[strip]
         if strip is self.full:
