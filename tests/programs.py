@@ -56,7 +56,7 @@ def convolution() -> Program:
 
 
 def recurrence() -> Program:
-    xs, h0, w = ad.input("xs", (6, 3, 9)), ad.input("h0", (3, 9)), ad.input("w", (9, 9))
+    xs, h0, w = ad.input("xs", (6, "n", 9)), ad.input("h0", ("n", 9)), ad.input("w", (9, 9))
 
     def body(h: Any, x: Any) -> Any:
         h = ad.tanh(h @ w + x)

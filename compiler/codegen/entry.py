@@ -15,6 +15,7 @@ from ..lower.lowering import Module
 from .expr import ExprPrinter
 from .indices import Names
 from .kernel import Function
+from .pieces import PiecesPrinter
 from .types import memory
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Part:
     body: list[str]
     calls: list[Function]
     parallel: list[Function]
+    loops: list[str]  # functions of loops in pieces
 
 
 class EntryPrinter:
@@ -44,8 +46,10 @@ class EntryPrinter:
         self.out: list[str] = []
         self.called: dict[Function, None] = {}
         self.parallel: dict[Function, None] = {}
+        self.loops: list[str] = []
         self.number = {k: n for n, k in enumerate(module.kernels)}
         self.prefix = prefix
+        self.within: PiecesPrinter | None = None  # the loop in pieces that is being printed
 
     def parts(self) -> list[Part]:
         """The steps as functions of bounded length, called one after another; one part is the entry itself."""
@@ -55,10 +59,10 @@ class EntryPrinter:
         size = max(1, len(steps)) if whole else PART
         found = []
         for number, start in enumerate(range(0, max(1, len(steps)), size)):
-            self.out, self.called, self.parallel = [], {}, {}
+            self.out, self.called, self.parallel, self.loops = [], {}, {}, []
             setup = self.lines(steps[start : start + size])
             name = f"{self.module.name}_part{number}"
-            found.append(Part(name, setup, self.out, list(self.called), list(self.parallel)))
+            found.append(Part(name, setup, self.out, list(self.called), list(self.parallel), self.loops))
         return found
 
     def lines(self, steps: list[Step]) -> list[str]:
@@ -107,7 +111,7 @@ class EntryPrinter:
     def steps(self, steps: list[Step], indent: int) -> None:
         for step in steps:
             if isinstance(step, Run):
-                self.run(step.kernel, indent)
+                (self.within or self).run(step.kernel, indent)
             elif isinstance(step, Branch):
                 self.branch(step, indent)
             elif isinstance(step, ScanLoop):
@@ -183,17 +187,22 @@ class EntryPrinter:
             self.copy(pad, current, initial)
         for to, source in loop.before:
             self.copy(pad, to, source)
-        t = self.variable(loop.var)
-        n = self.printer.extent(loop.length)
-        if loop.reverse:
-            self.out.append(f"{pad}for (int64_t {t} = {n} - 1; {t} >= 0; {t}--) {{")
+        if loop.pieces != 1:
+            self.loops.append(PiecesPrinter(self, loop).print(indent))
         else:
-            self.out.append(f"{pad}for (int64_t {t} = 0; {t} < {n}; {t}++) {{")
-        self.iteration(loop, t, indent + 1)
-        self.out.append(f"{pad}}}")
+            t = self.variable(loop.var)
+            self.out.append(f"{pad}{self.head(loop, t)}")
+            self.iteration(loop, t, indent + 1)
+            self.out.append(f"{pad}}}")
         self.leave(loop, pad)
         for to, source in loop.after:
             self.copy(pad, to, source)
+
+    def head(self, loop: ScanLoop, t: str) -> str:
+        n = self.printer.extent(loop.length)
+        if loop.reverse:
+            return f"for (int64_t {t} = {n} - 1; {t} >= 0; {t}--) {{"
+        return f"for (int64_t {t} = 0; {t} < {n}; {t}++) {{"
 
     def loop(self, loop: WhileLoop, indent: int) -> None:
         pad = "  " * indent
@@ -270,21 +279,30 @@ class EntryPrinter:
             if base.startswith("(("):  # on the tape
                 self.pointer[view] = f"({base} + {self.printer.index(step)})"
                 continue
-            const = "const " if view.base.storage == "arg" and view.base in self.module.inputs else ""
-            if view.base in self.module.variables and view.base not in self.module.written:
-                const = "const "
+            const = self.constness(view.base)
             self.out.append(
                 f"{pad}{const}{memory(view.dtype)} *const {view.name} = {base} + {self.printer.index(step)};"
             )
             self.pointer[view] = view.name
         self.steps(loop.steps, indent)
+        self.swap(loop, pad)
+        if keeps:
+            self.out.append(f"{pad}top = {outer};")
+
+    def constness(self, buf: Buf) -> str:
+        """Which pointers are to what the caller only lends."""
+        while buf.base is not None:
+            buf = buf.base
+        module = self.module
+        lent = buf in module.inputs or (buf in module.variables and buf not in module.written)
+        return "const " if lent else ""
+
+    def swap(self, loop: ScanLoop | WhileLoop, pad: str) -> None:
         for _, current, following, _ in loop.carries:
             swap = f"{current.name}_swap"
             self.out.append(f"{pad}{memory(current.dtype)} *const {swap} = {current.name};")
             self.out.append(f"{pad}{current.name} = {following.name};")
             self.out.append(f"{pad}{following.name} = {swap};")
-        if keeps:
-            self.out.append(f"{pad}top = {outer};")
 
     def leave(self, loop: ScanLoop | WhileLoop, pad: str) -> None:
         for _, current, _, last in loop.carries:

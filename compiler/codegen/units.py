@@ -112,6 +112,7 @@ class _UnitPrinter:
             prelude=prelude(needs, module.target, types, _called(members)), interface=self.header,
             aligned=any("ADJOINT_ALIGNED" in f.text for f in members),
             prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members),
+            unroll=any("ADJOINT_UNROLL" in f.text for f in members),
             tables=[_table(b) for b in tables], declarations=self._declarations(group, parts, whole),
             functions=functions, entry=self._entry(parts, whole) if parts else "",
         )
@@ -136,9 +137,10 @@ class _UnitPrinter:
         alone = len(whole) == 1
         total = module.layout.total
         parallel = dict.fromkeys(f for p in parts for f in p.parallel)
+        loops = [loop for p in parts for loop in p.loops]
         used = sorted(sizes.dims_of(total), key=lambda d: d.name) if not isinstance(total, int) else []
         text = template("entry.c.j2").render(
-            name=module.name, parallel=bool(parallel),
+            name=module.name, parallel=bool(parallel) or bool(loops), loops=loops,
             tape=any("adjoint_reserve(" in line for p in parts for line in p.body),
             parts=[] if alone else parts, main=bool(whole), linkage="static " if len(whole) == len(parts) else "",
             setup=whole[0].setup if alone else [],

@@ -9,7 +9,7 @@
            | Call(kernel or routine, (buf, offset)*, sizes)
     Expr   = Const | IndexValue | Load(buf, index, guards, fill) | Op(lane function, expr*)
            | Guarded(guards, expr, fill) | Across(combine, lanes)
-    Step   = Run(kernel) | Branch(flag, steps, steps) | ScanLoop(var, length, steps, views, carries)
+    Step   = Run(kernel) | Branch(flag, steps, steps) | ScanLoop(var, length, steps, views, carries, pieces)
            | WhileLoop(var, steps, flag, steps, views, carries, record)    what the function as a whole does
 
 A `vec` loop runs its body for `lanes` consecutive values at once; a Reduce into a `lanes` buffer keeps one partial
@@ -42,7 +42,8 @@ class Buf:
     storage: str
     strides: tuple[Extent, ...] = ()
     array: np.ndarray[Any, Any] | None = None  # contents of a constant
-    base: Buf | None = None  # what a view is part of: a loop steps through it, or it starts at one record for good
+    base: Buf | None = None  # what a view is part of (a loop steps through it, or it starts at one record for good), or
+    # scratch whose place it takes
     shift: Extent = 0  # the record of the base at which a view starts
     ahead: int = 0  # elements from what an iteration touches to what to ask memory for
 
@@ -205,6 +206,7 @@ class Kernel:
     size_params: list[Dim] = field(default_factory=list)
     checks: bool = False
     inner: bool = False  # called by kernels only
+    per_piece: Extent = 1  # chunks of a piece, in a loop that is cut into pieces
     serial: bool = False  # too little work to hand chunks to other cores
     flops: Extent = 0  # of a call, by the cost model
     bytes: Extent = 0  # of all parameters together
@@ -219,7 +221,10 @@ class Run:
 
 @dataclass(eq=False, slots=True)
 class ScanLoop:
-    """A sequential loop around calls: `views` step through their bases, `carries` swap after every iteration."""
+    """A sequential loop around calls: `views` step through their bases, `carries` swap after every iteration.
+
+    A loop in `pieces` holds nothing but kernels; chunks `per_piece` · k onwards of each are those of piece k.
+    """
 
     var: IVar
     length: Extent
@@ -229,6 +234,7 @@ class ScanLoop:
     carries: list[tuple[Buf, Buf, Buf, Buf]]  # (initial value, current, next, where the last value goes)
     before: list[tuple[Buf, Buf]] = field(default_factory=list)  # (to, from) copies, of carries that stay in stacks
     after: list[tuple[Buf, Buf]] = field(default_factory=list)
+    pieces: Extent = 1  # of the rows of all arrays of the loop, each of which goes through all iterations by itself
 
 
 @dataclass(eq=False, slots=True)
@@ -270,6 +276,18 @@ def inner_steps(step: Step) -> tuple[list[Step], ...]:
     if isinstance(step, Branch):
         return step.then, step.otherwise
     return (step.steps,) if isinstance(step, ScanLoop) else (step.test, step.steps)
+
+
+def in_pieces(steps: Sequence[Step]) -> list[ScanLoop]:
+    """The loops that are cut into pieces, those within others too, in order."""
+    found: list[ScanLoop] = []
+    pending = list(reversed(steps))
+    while pending:
+        step = pending.pop()
+        if isinstance(step, ScanLoop) and step.pieces != 1:
+            found.append(step)
+        pending.extend(s for inner in reversed(inner_steps(step)) for s in reversed(inner))
+    return found
 
 
 def kernels_within(step: Step) -> Iterator[Kernel]:

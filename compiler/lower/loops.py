@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..graph import sizes
@@ -12,8 +12,10 @@ from ..graph.node import Node
 from ..graph.program import Program
 from ..graph.sizes import Extent
 from .announce import bytes_of, distance
-from .ir import Branch, Buf, ScanLoop, WhileLoop, row_major
+from .blockscan import BlockScan, blockwise
+from .ir import Branch, Buf, ScanLoop, Step, WhileLoop, row_major
 from .memory import aligned
+from .pieces import Iterations, UnfitError
 from .separate import separate
 from .stacks import Stacks
 
@@ -27,13 +29,19 @@ class Loops:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
 
-    def lower(self, node: Node) -> None:
-        name = node.op.name
-        if name == "scan":
-            self._scan(node)
-        elif name == "while":
+    def lower(self, node: Node, name: str) -> None:
+        """`name` is for a kernel, where a whole loop becomes one."""
+        kind = node.op.name
+        if kind == "scan":
+            results = self._items(node)
+            plan = blockwise(node, results, self.scope.contiguous)
+            if plan is None:
+                self._scan(node)
+            else:
+                self.scope.add(BlockScan(self.scope, node, results, plan, name).build())
+        elif kind == "while":
             self._while(node)
-        elif name == "cond":
+        elif kind == "cond":
             self._cond(node)
 
     def _scan(self, node: Node) -> None:
@@ -68,9 +76,26 @@ class Loops:
             for view in views:
                 view.ahead = distance(view, node["reverse"])
         fixed = [leaves[p] for p in body.params[n_carry + n_xs :]]
-        steps = self.scope.within(leaves, homes, [out for out in separated if out in homes], fixed)
-        loop = ScanLoop(t, node["length"], node["reverse"], steps, views, carries, stacks.before, stacks.after)
+        iterations = Iterations(tuple(zip(body.params[:n_carry], separated, strict=False)), node["length"])
+        roots = [out for out in separated if out in homes]
+        steps, pieces = self._body(leaves, homes, roots, fixed, iterations)
+        loop = ScanLoop(t, node["length"], node["reverse"], steps, views, carries, stacks.before, stacks.after, pieces)
         self.scope.steps.append(loop)
+
+    def _body(
+        self, leaves: Mapping[Node, Buf], homes: Mapping[Node, Buf], roots: Sequence[Node], fixed: Collection[Buf],
+        loop: Iterations,
+    ) -> tuple[list[Step], Extent]:
+        """The steps of a loop's body, and in how many pieces of its rows the loop runs."""
+        trial = Trial(self.scope)
+        body = self.scope.body(leaves, homes, fixed, loop)
+        try:
+            steps = body.run(roots)
+        except UnfitError:
+            trial.undo()
+            body = self.scope.body(leaves, homes, fixed, None)
+            steps = body.run(roots)
+        return steps, 1 if body.pieces is None else body.pieces.count
 
     def _enter(
         self, node: Node, body: Body, n_carry: int, stacked: Mapping[int, Buf]
@@ -127,7 +152,7 @@ class Loops:
                 self.scope.buffers[results[number]] = base
             homes[out] = self._view(out, base)
             views.append(homes[out])
-        steps = self.scope.within(leaves, homes, separated, [leaves[p] for p in body.params[n_carry:]])
+        steps = self.scope.body(leaves, homes, [leaves[p] for p in body.params[n_carry:]], None).run(separated)
         t = IVar("t", node["trips"] or 1)
         loop = WhileLoop(t, testing, flag, steps, views, carries, node["trips"], limit, record, places)
         self.scope.steps.append(loop)
@@ -147,6 +172,29 @@ class Loops:
         """The results of a loop or branch that are read, by number."""
         items = [s.node for s in self.scope.fuser.stages if s.node.op.name == "item" and s.node.inputs[0] is node]
         return {n["number"]: n for n in items}
+
+
+class Trial:
+    """Takes back what a lowering has added to its module."""
+
+    def __init__(self, scope: Scope) -> None:
+        shared = self.shared = scope.shared
+        self.marks = len(shared.kernels), len(shared.tiles)
+        self.noted = dict(shared.names), shared.copies, set(shared.told)
+        around = scope
+        self.steps = [(around.steps, len(around.steps))]
+        while around.outside is not None:
+            around = around.outside
+            self.steps.append((around.steps, len(around.steps)))
+
+    def undo(self) -> None:
+        kernels, tiles = self.marks
+        del self.shared.kernels[kernels:]
+        for key in list(self.shared.tiles)[tiles:]:
+            del self.shared.tiles[key]
+        self.shared.names, self.shared.copies, self.shared.told = self.noted
+        for steps, count in self.steps:
+            del steps[count:]
 
 
 def _element_bytes(node: Node) -> Extent:

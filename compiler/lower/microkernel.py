@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..graph import index, sizes
-from ..graph.dtypes import DType
-from ..graph.index import Index, IVar
+from ..graph.dtypes import INT32, DType
+from ..graph.index import Index, IVar, Lookup
 from ..graph.sizes import Dim
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
 
 AHEAD = 8  # steps of depth by which the panel is announced
 PACKS_AHEAD = 12  # the same for a tile that packs the panel: nothing has asked for these lines before
 ROWS_AHEAD = 32  # the same for rows that lie across the depth, a line of which every step takes
+STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
 def tile_kernel(
@@ -23,8 +24,8 @@ def tile_kernel(
     """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers.
 
     The rows of b and c are `panel_stride` and `result_stride` elements apart. `ahead` announces b some rows early,
-    which pays where it comes from far away, and `across` lines of a. A tile that `packs` leaves b behind as a panel, for
-    those that follow.
+    which pays where it comes from far away, and `across` lines of a. A tile that `packs` leaves b behind as a panel,
+    for those that follow.
     """
     width = vectors * lanes
     names = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
@@ -64,7 +65,7 @@ def tile_kernel(
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
     body: list[Stmt] = [
         rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(depth), "seq", step),
+        Loop(k, index.ZERO, index.of(depth), "seq", step, unroll=STEPS),
         rows(columns(Store(c, at, Load(acc, at, dtype)))),
     ]
     kinds = (("add", adds), ("pack", packs), ("far", ahead), ("across", across))
@@ -138,4 +139,46 @@ def nested_tile_kernel(
     for n in range(levels):
         kernel.size_params += [depth[n], a_step[n], b_step[n]]
     kernel.title = f"c[{count}, {width}] {'+' if adds else ''}= a[{count}, depth] @ b[depth, {width}]"
+    return kernel
+
+
+def table_tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
+    """c[rows, width] = Σ_k a[k · a_step + row] · b[at[k] .. at[k] + width], in registers.
+
+    The steps of the depth lie in b where the table `at` says, and one after another in a: however many levels a walk
+    through windows has, this is one loop.
+    """
+    width = vectors * lanes
+    depth, a_step, c_row = (Dim(n, min=0) for n in ("depth", "a_step", "c_row"))
+    a = Buf("a", dtype, (1,), "arg")
+    b = Buf("b", dtype, (1,), "arg")
+    at = Buf("at", INT32, (depth,), "arg")
+    c = Buf("c", dtype, (tile_rows, width), "arg", (c_row, 1))
+    acc = Buf("c", dtype, (tile_rows, width), "register")
+    column = Buf("b", dtype, (width,), "register")
+    row = Buf("a", dtype, (tile_rows, lanes), "register")
+    i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
+    place = (index.of(i), index.of(j))
+
+    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
+        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
+
+    def rows(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
+
+    there = Index(((Lookup(at, (index.of(k),), depth), 1), (j, 1)))
+    element = Load(a, (Index(((k, a_step), (i, 1))),), dtype)
+    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
+    body: list[Stmt] = [
+        rows(columns(Store(acc, place, Const(0, dtype)))),
+        Loop(k, index.ZERO, index.of(depth), "seq", [
+            columns(Store(column, (index.of(j),), Load(b, (there,), dtype))),
+            rows(columns(Store(row, place, element), 1), columns(Reduce(acc, place, "fma", product))),
+        ]),
+        rows(columns(Store(c, place, Load(acc, place, dtype)))),
+    ]
+    kernel = Kernel(f"tile_at_{tile_rows}x{width}{_wide(dtype)}", [a, b, at, c], {c}, 1, body, inner=True)
+    kernel.registers = [acc, column, row]
+    kernel.size_params = [depth, a_step, c_row]
+    kernel.title = f"c[{tile_rows}, {width}] = a[depth, {tile_rows}]ᵀ @ b[at[depth], {width}]"
     return kernel

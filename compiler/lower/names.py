@@ -13,7 +13,7 @@ _KEYWORDS = frozenset(
 _OWN = frozenset("args arena begin chunk context end row scratch self serial start task worker workspace".split())
 # Names of the lane library, types and macros of the headers: as a parameter they would hide what is needed.
 _TAKEN = re.compile(
-    r"(?:[fimu](?:8|32|64)|b8)(?:x\d+)?(?:_\w*)?|u?int\w*_t|size_t|ADJOINT\w*|adjoint\w*|PROFILED|KERNEL|LANE|EACH|INLINE|NULL"
+    r"(?:[fimu](?:8|32|64)|b8)(?:x\d+)?(?:_\w*)?|u?int\w*_t|size_t|ADJOINT\w*|adjoint\w*|PROFILED|TIMED|KERNEL|LANE|EACH|INLINE|NULL"
     r"|U?INT\w*|INTPTR\w*|PTRDIFF\w*|SIZE_MAX|SIG_ATOMIC\w*|W(?:CHAR|INT)_M\w+|M_\w+|FP_\w+|MATH_\w+|HUGE_VAL\w*|NAN"
     r"|INFINITY|math_errhandling|is\w+|signbit|fpclassify|run_chunks|_\w*"
 )

@@ -16,6 +16,7 @@ from ..graph.node import Node
 from ..graph.sizes import Extent
 from .groups import Classes, Group, settled
 from .ir import Guarded, IndexValue, Load, expressions
+from .pieces import UnfitError
 from .schedule import Placement
 from .stages import Part, Stage
 
@@ -49,15 +50,19 @@ class Nest:
 class Arrangement:
     """The loops of one group of row stages, and the indices at which these loops touch what the stages touch."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement) -> None:
+    def __init__(self, group: Group, classes: Classes, place: Placement, walks_flat: bool = True) -> None:
+        """`walks_flat` allows one walk through arrays that are walked through alike, whatever their axes."""
         self.group, self.classes, self.place = group, classes, place
         self.maker = {s.node: s for s in group.stages}
         self.frame = settled(group.frame, group.stages, classes)
-        self.flat = self._is_flat()
+        self.pieces = place.pieces
+        whole = self.pieces is None or all(map(self.pieces.lead, group.stages))
+        self.flat = walks_flat and whole and self._is_flat()
         self.vec = self._choose_vec()
         if any(any(classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in group.stages):
             # Lanes that are summed up have no place each in an array of results.
             self.frame = [c for c in self.frame if c is not self.vec]
+        self.lead = self._lead()
         self._split_frame()
         self._split_windows()
         self._assign_nests()
@@ -131,7 +136,9 @@ class Arrangement:
             block = COLUMN_BLOCK if others else FLAT_BLOCK
             if isinstance(vec.extent, int) and vec.extent <= block:
                 block = 0
-        for c in self.frame:
+            if self.pieces is not None and vec is self.lead:
+                block = self._flat_rows() * self.pieces.each if self.flat else self.pieces.each
+        for c in sorted(self.frame, key=lambda c: c is not self.lead):
             if c is not vec:
                 extents.append(c.extent)
                 order.append(c)
@@ -140,15 +147,16 @@ class Arrangement:
         if vec is not None and vec in self.frame:
             inner = IVar("j", block or vec.extent)
             if block:
-                extents.append(sizes.ceildiv(vec.extent, block))
+                extents.insert(0 if vec is self.lead else len(extents), sizes.ceildiv(vec.extent, block))
+                order.insert(0 if vec is self.lead else len(order), vec)
+        self.frame_extents = tuple(extents)
         self.frame_extent = sizes.product(extents)
         self.row = IVar("row", self.frame_extent)
         coordinates = index.unflatten(index.of(self.row), tuple(extents))
-        for c, i in zip(order, coordinates, strict=False):
-            self.at[c] = i
+        self.at.update(zip(order, coordinates, strict=True))
         if inner is not None:
             assert vec is not None
-            start = index.scale(coordinates[-1], block) if block else index.ZERO
+            start = index.scale(self.at[vec], block) if block else index.ZERO
             self.at[vec] = index.add(start, index.of(inner))
             self.vec_var = inner
             self.inner_extent[vec] = index.of(inner.extent)
@@ -158,6 +166,26 @@ class Arrangement:
             self.vec_var = IVar("j", vec.extent)
             self.at[vec] = index.of(self.vec_var)
             self.inner_extent[vec] = index.of(vec.extent)
+
+    def _lead(self) -> IVar | None:
+        """The class of the rows of a loop that is cut into pieces; it comes first among the rows of the kernel."""
+        if self.pieces is None:
+            return None
+        if self.flat:
+            return self.vec
+        leads = {self.classes.find(self.pieces.row(s)) for s in self.group.stages}
+        if len(leads) > 1 or not leads <= set(self.frame):
+            raise UnfitError
+        return leads.pop()
+
+    def _flat_rows(self) -> int:
+        """Elements of a row of the loop where the kernel takes all axes as one."""
+        assert self.pieces is not None
+        s = self.group.stages[0]
+        found = sizes.product(s.node.shape[self.pieces.axes[s.node] + 1 :])
+        if not isinstance(found, int):
+            raise UnfitError
+        return found
 
     def _split_windows(self) -> None:
         """Walks along inner axes window by window, where indices ask for the window and the place within it: what is
@@ -198,7 +226,7 @@ class Arrangement:
         inner = [c for c in found if (c not in self.frame or c is self.vec) and c.extent != 1]
         return tuple(sorted(inner, key=lambda c: c is self.vec))
 
-    def _frame_reduced(self, stage: Stage) -> bool:
+    def frame_reduced(self, stage: Stage) -> bool:
         return any(self.classes.find(v) in self.frame for v in stage.reduce)
 
     def _inner_reduced(self, stage: Stage) -> tuple[IVar, ...]:
@@ -218,7 +246,7 @@ class Arrangement:
         reduced = self._inner_reduced(stage)
         if not reduced or len(reduced) == len(self._inner(stage)):
             return False
-        return self.vec in reduced or not self._frame_reduced(stage)
+        return self.vec in reduced or not self.frame_reduced(stage)
 
     def _assign_nests(self) -> None:
         self.nests: list[Nest] = []

@@ -57,12 +57,14 @@ class PlaceScheduler(WindowScheduler):
             values.update({v: index.of(c) for v, c in zip(p.own[1:], own[1:], strict=True)})
         leads = [(c, left if k == 0 else None) for k, c in enumerate(own)]
 
+        whole, rest = divmod(known(first.summed), band)
+
         def step(start: Index, depth: int) -> list[Stmt]:
-            body = self._copy_image(picture, image, values, leads, index.scale(start, first.sum_step))
+            shift = None if whole == 1 and not rest else index.scale(start, first.sum_step)
+            body = self._copy_image(picture, image, values, leads, shift)
             body += self._pack(packed, {**self.values, **outer}, start, depth, columns)
             return body + self._multiply(picture, image, packed, sums, axes, tiled, rows, count, depth)
 
-        whole, rest = divmod(known(first.summed), band)
         if whole == 1 and not rest:
             body = step(index.ZERO, band)
         else:

@@ -61,7 +61,8 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
     for s in body:
         if isinstance(s, Loop):
             hi = f"min({s.hi}, {s.limit})" if s.limit is not None else str(s.hi)
-            kind = f"{s.kind} {s.lanes}" + (f" x{s.unroll}" if s.unroll > 1 else "") if s.kind == "vec" else s.kind
+            kind = f"vec {s.lanes}" if s.kind == "vec" else s.kind
+            kind += f" x{s.unroll}" if s.unroll > 1 else ""
             lines.append(f"{pad}for {s.var} in {s.lo} .. {hi} {kind}:")
             _block(s.body, depth + 1, lines)
         elif isinstance(s, Store):
@@ -139,7 +140,8 @@ def _steps(steps: Sequence[Step], depth: int, parts: list[str]) -> None:
             parts.append(f"{pad}else:")
             _steps(step.otherwise, depth + 1, parts)
         elif isinstance(step, ScanLoop):
-            parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}:")
+            pieces = "" if step.pieces == 1 else f", each of {step.pieces} pieces"
+            parts.append(f"{pad}for {step.var} in 0 .. {step.length} seq{' -' if step.reverse else ''}{pieces}:")
             _steps(step.steps, depth + 1, parts)
         else:
             _while(step, depth, parts)

@@ -4,7 +4,7 @@ of rows."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -15,6 +15,9 @@ from ..graph.reduction import identity
 from ..graph.sizes import Extent, Shape
 from .ir import Buf, Const, Expr, Kernel, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
+
+if TYPE_CHECKING:
+    from .pieces import Pieces
 
 WHOLE = 64  # elements that are whole vectors of any type
 SERIAL = 1 << 16  # flops of rows below which one core is as fast as several
@@ -31,6 +34,8 @@ class Placement(Protocol):
     def before_loop(self, value: Expr, dtype: DType, shape: Shape) -> Buf | None: ...
     def run_before_loop(self, kernel: Kernel) -> None: ...
     def temporary(self, name: str, dtype: DType, shape: Shape) -> Buf: ...
+    @property
+    def pieces(self) -> Pieces | None: ...
 
 
 def identity_of(combine: str, dtype: DType) -> Const:
@@ -67,7 +72,7 @@ def chunk_count(rows: Extent, per_chunk: int) -> Extent:
 
 
 def in_chunks_of(
-    per_chunk: int, row: IVar, body: list[Stmt], chunk: IVar, before: Sequence[Stmt] = (), after: Sequence[Stmt] = ()
+    per_chunk: Extent, row: IVar, body: list[Stmt], chunk: IVar, before: Sequence[Stmt] = (), after: Sequence[Stmt] = ()
 ) -> list[Stmt]:
     """A loop over the rows of a chunk, and one over the chunks around it; each is left out where there is but one."""
     if row.extent != 1:
@@ -76,7 +81,7 @@ def in_chunks_of(
         else:
             lo = index.scale(index.of(chunk), per_chunk)
             hi = index.add(lo, per_chunk)
-            exact = isinstance(row.extent, int) and row.extent % per_chunk == 0
+            exact = isinstance(row.extent, int) and isinstance(per_chunk, int) and row.extent % per_chunk == 0
             limit = None if exact else index.of(row.extent)
         body = [Loop(row, lo, hi, "seq", body, limit=limit)]
     body = [*before, *body, *after]

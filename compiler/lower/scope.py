@@ -15,6 +15,7 @@ from ..graph.node import Node
 from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
+from .chains import Chain, Chains, chained
 from .folds import Folding, FoldScheduler
 from .fuse import Fuser
 from .groups import Group
@@ -38,11 +39,13 @@ from .memory import nbytes
 from .names import identifier
 from .options import Options
 from .params import collect_params, looked_up
+from .pieces import Iterations, Pieces, UnfitError, cut_plan, find_pieces
 from .places import PlaceScheduler
 from .positions import PositionScheduler
 from .rows import RowScheduler
 from .scatter import scatter_kernel
 from .sequence import SequenceScheduler
+from .sliding import WindowScheduler
 from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
@@ -85,11 +88,13 @@ class Scope:
 
     def __init__(
         self, shared: Shared, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], updates: Mapping[Node, Buf],
-        deferred: bool, outside: Scope | None = None, fixed: Collection[Buf] = (),
+        deferred: bool, outside: Scope | None = None, fixed: Collection[Buf] = (), loop: Iterations | None = None,
     ) -> None:
-        """`outside` is the scope of the loop whose body this is, `fixed` what its iterations leave as it is."""
+        """`outside` is the scope of the loop whose body this is, `fixed` what its iterations leave as it is. With
+        `loop` its rows are cut into pieces if they never meet."""
         self.shared, self.deferred = shared, deferred
-        self.outside, self.fixed = outside, frozenset(fixed)
+        self.outside, self.fixed, self.loop = outside, frozenset(fixed), loop
+        self.pieces: Pieces | None = None
         self.leaves = dict(leaves)
         self.outputs, self.updates = outputs, updates
         self.buffers: dict[Node, Buf] = {}
@@ -136,6 +141,10 @@ class Scope:
                 elif along is not None:
                     self.vectors[stage] = along
             stages.append(stage)
+        if self.loop is not None and stages:
+            self.pieces = find_pieces(stages, self.loop, self.plans, self.shared.told, self.shared.target)
+        if (pieces := self.pieces) is not None:
+            self.plans = {s: cut_plan(s, p, pieces, self.shared.target) for s, p in self.plans.items()}
         # New values of variables come last, so that they can replace old ones that nothing reads any more.
         stages.sort(key=lambda s: s.node in self.updates and s.node not in users)
         kinds = {**dict.fromkeys(self.plans, "tile"), **dict.fromkeys(self.vectors, "vector")}
@@ -144,11 +153,20 @@ class Scope:
         self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
+        self.chains: dict[Group, Chain] = {}
+        if self.outside is None:
+            chains = Chains(self, self.shared.target, self.windows)
+            self.groups, self.chains = chains.run(self.groups), chains.found
+            self.buffers.update(chains.buffers())
         self.position = 0
         # Not a plain loop: scheduling a group may insert another behind it, which combines chunks.
         while self.position < len(self.groups):
-            self._schedule(self.groups[self.position])
-            self.position += 1
+            chain = self.chains.get(self.groups[self.position])
+            if chain is not None:
+                self._follow(chain)
+            else:
+                self._schedule(self.groups[self.position])
+                self.position += 1
         for source, home in self.copies:
             self._copy(source, home)
         return self.steps
@@ -158,13 +176,16 @@ class Scope:
         return {node: nodes[home] for node, home in self.updates.items()}
 
     def within(
-        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node],
-        fixed: Collection[Buf] | None = None,
+        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], roots: Sequence[Node]
     ) -> list[Step]:
-        """The steps of an inner graph. For the body of a loop, `fixed` are the buffers that no iteration changes."""
-        if fixed is None:
-            return Scope(self.shared, leaves, outputs, {}, False).run(roots)
-        return Scope(self.shared, leaves, outputs, {}, False, self, fixed).run(roots)
+        """The steps of an inner graph that is none of a loop."""
+        return Scope(self.shared, leaves, outputs, {}, False).run(roots)
+
+    def body(
+        self, leaves: Mapping[Node, Buf], outputs: Mapping[Node, Buf], fixed: Collection[Buf], loop: Iterations | None
+    ) -> Scope:
+        """The scope of a loop's body; `fixed` are the buffers that no iteration changes."""
+        return Scope(self.shared, leaves, outputs, {}, False, self, fixed, loop)
 
     def before_loop(self, value: Expr, dtype: DType, shape: Shape) -> Buf | None:
         """Memory for elements of `value` in another order, which a kernel can fill before the loop whose body this is;
@@ -187,7 +208,7 @@ class Scope:
         assert home is not None
         while home.outside is not None and reads <= home.fixed:
             home = home.outside
-        home._add(kernel)
+        home.add(kernel)
 
     def _plan(self, stage: Stage, computed: Collection[int] = ()) -> Plan | None:
         """How a contraction is tiled. Panels are scratch, whose size has to be known before the call: a depth that
@@ -227,35 +248,57 @@ class Scope:
         first = group.stages[0]
         name = self._name(_kernel_name(group))
         if group.kind == "loop":
-            Loops(self).lower(first.node)
+            Loops(self).lower(first.node, name)
             return
+        if self.pieces is not None and (group.kind not in ("row", "tile") or first in self.windows):
+            raise UnfitError
         context = (self.fuser.classes, self, self.shared.target)
         if first in self.windows:
             windows = self.windows[first]
             over = PositionScheduler if windows.over_positions else PlaceScheduler
-            self._add(over(group, windows, *context, name, self.shared.tiles).build())
+            self._add_tiled(over(group, windows, *context, self.shared.tiles), group)
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
-            tiles = make(group, self.plans[first], *context, self.shared.tiles)
-            packing = tiles.packing(self._name("pack"))
-            if packing is not None:
-                self._add(packing)
-            self._add(tiles.build(self._name(_kernel_name(group))))
+            if self.pieces is not None and make is FoldScheduler:
+                raise UnfitError
+            self._add_tiled(make(group, self.plans[first], *context, self.shared.tiles), group)
         elif group.kind == "vector":
-            self._add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
+            self.add(vector_kernel(first, self.vectors[first], self, self.shared.target, name))
         elif group.kind == "scatter":
-            self._add(scatter_kernel(first, self, self.shared.target, name))
+            self.add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
-            self._add(SequenceScheduler(first, self, self.shared.target, name).build())
+            self.add(SequenceScheduler(first, self, self.shared.target, name).build())
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
-            self._add(self.rows.build())
+            self.add(self.rows.build())
+
+    def _add_tiled(self, tiles: TileScheduler | WindowScheduler, group: Group) -> None:
+        packing = tiles.packing(self._name("pack"))
+        if packing is not None:
+            self.add(packing)
+        self.add(tiles.build(self._name(_kernel_name(group))))
+
+    def _follow(self, chain: Chain) -> None:
+        """Schedules the members of a chain, as one kernel."""
+        context = (self.fuser.classes, self, self.shared.target)
+        name = self._name(_kernel_name(*chain.axes))
+        kernels: list[Kernel] = []
+        for group in chain.axes:
+            assert self.groups[self.position] is group
+            if group.kind == "tile":
+                tiles = TileScheduler(group, self.plans[group.stages[0]], *context, self.shared.tiles)
+                assert not tiles.apart
+                kernels.append(tiles.build(name))
+            else:
+                kernels.append(RowScheduler(group, *context, name, chain.count).build())
+            self.position += 1
+        self.add(chained(kernels, chain, self.buffers, name))
 
     def _name(self, name: str) -> str:
         """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
         return f"k{len(self.shared.kernels)}_{name}"
 
-    def _add(self, kernel: Kernel) -> None:
+    def add(self, kernel: Kernel) -> None:
         collect_params(kernel)
         for buf in kernel.params:
             kernel.bytes = sizes.add(kernel.bytes, nbytes(buf))
@@ -264,7 +307,7 @@ class Scope:
         self.steps.append(Run(kernel))
 
     def _copy(self, source: Buf, home: Buf) -> None:
-        self._add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
+        self.add(_copy_kernel(source, home, self._name("copy"), self.shared.target))
 
     def in_memory(self, node: Node) -> Buf:
         """The buffer of a value that the entry itself addresses: tables of constants lie within kernels."""
@@ -314,7 +357,7 @@ class Scope:
                 found = Buf(self.shared.unique(f"new_{home.name}"), node.dtype, node.shape, "arena")
                 self.copies.append((found, home))
         else:
-            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena", self._strides(node))
+            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena", self.gaps(node))
         self.buffers[node] = found
         return found
 
@@ -326,8 +369,8 @@ class Scope:
             return True
         return found.strides == row_major(found.shape)
 
-    def _strides(self, node: Node) -> tuple[Extent, ...]:
-        """Rows of a power of two bytes fall into few sets of a cache: such rows get a gap of one line.
+    def gaps(self, node: Node) -> tuple[Extent, ...]:
+        """The strides of a value: rows of a power of two bytes fall into few sets of a cache, and get a gap of a line.
 
         Not where a loop or a flat walk takes the array as one piece, and not where axes are merged in reading it.
         """
@@ -427,11 +470,14 @@ def _value_name(node: Node) -> str:
     return {"contract": "product", "add": "sum_", "sum": "total"}.get(node.op.name, node.op.name)
 
 
-def _kernel_name(group: Group) -> str:
+def _kernel_name(*groups: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
-    names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
-    if group.kind in ("tile", "split"):
-        names[0] = "matmul"
+    names: list[str] = []
+    for group in groups:
+        first = len(names)
+        names += [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
+        if group.kind in ("tile", "split"):
+            names[first] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))
     return "_".join(distinct[:3]) or "copy"
 

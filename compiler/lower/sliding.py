@@ -10,6 +10,7 @@ from math import gcd, prod
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.dtypes import DType
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL
@@ -54,26 +55,40 @@ class Picture:
     def phase(self, phases: Sequence[int]) -> int:
         return self.plane * sum(p * prod(self.strides[k + 1 :]) for k, p in enumerate(phases))
 
+    def at(self, places: Sequence[Index]) -> Index:
+        """Where an element of a plane lies, by its places along the windows."""
+        found = index.ZERO
+        for k, (place, stride, pitch) in enumerate(zip(places, self.strides, self.pitches, strict=True)):
+            found = index.add(found, index.scale(index.floordiv(place, stride), pitch))
+            found = index.add(found, index.scale(index.mod(place, stride), self.plane * prod(self.strides[k + 1 :])))
+        return found
+
 
 class WindowScheduler(ABC):
     """Builds the kernel of a contraction over windows. `build` is the only entry; `body` is what a schedule adds."""
 
     def __init__(
-        self, group: Group, plan: WindowPlan, classes: Classes, place: Placement, target: Target, name: str,
+        self, group: Group, plan: WindowPlan, classes: Classes, place: Placement, target: Target,
         tiles: dict[tuple[object, ...], Kernel],
     ) -> None:
         self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
         self.stage = group.stages[0]
         self.dtype = self.stage.node.dtype
-        self.kernel = Kernel(name, [], set(), 1, [])
+        self.kernel = Kernel("", [], set(), 1, [])
+        self.before: list[Stmt] = []  # what a range of chunks begins with
         self.tiles = tiles
         self.values: dict[IVar, Index] = {v: index.ZERO for v in self.stage.loop_axes if v.extent == 1}
 
-    def build(self) -> Kernel:
+    def packing(self, name: str) -> Kernel | None:
+        """The kernel that packs an operand, to run before the other; None where none is needed."""
+        return None
+
+    def build(self, name: str) -> Kernel:
+        self.kernel.name = name
         body = self.body()
         chunks = self.chunk.extent
         self.kernel.chunks = chunks
-        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        self.kernel.body = [*self.before, Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
@@ -87,8 +102,8 @@ class WindowScheduler(ABC):
         self.chunk = IVar(name, sizes.product(extents))
         return index.unflatten(index.of(self.chunk), tuple(extents))
 
-    def _scratch(self, name: str, shape: tuple[Extent, ...]) -> Buf:
-        buf = Buf(name, self.dtype, shape, "scratch")
+    def _scratch(self, name: str, shape: tuple[Extent, ...], dtype: DType | None = None) -> Buf:
+        buf = Buf(name, dtype or self.dtype, shape, "scratch")
         self.kernel.scratch.append(buf)
         return buf
 
@@ -99,9 +114,10 @@ class WindowScheduler(ABC):
 
     def _copy_image(
         self, picture: Picture, home: Buf, values: dict[IVar, Index], lead: Sequence[tuple[IVar, Index | None]],
-        shift: Index,
+        shift: Index | None,
     ) -> list[Stmt]:
-        """Copies what lies at the places from `shift` on of the first window, padding included for all but the last.
+        """Copies what lies at the places from `shift` on of the first window, padding included for all but the last;
+        None where all of them lie there, whatever is copied.
 
         `lead` are the variables of the lead axes, with a limit for blocks that may be incomplete.
         """
@@ -121,7 +137,8 @@ class WindowScheduler(ABC):
         return result
 
     def _copy_phase(
-        self, picture: Picture, home: Buf, values: dict[IVar, Index], phases: Sequence[int], where: Index, shift: Index
+        self, picture: Picture, home: Buf, values: dict[IVar, Index], phases: Sequence[int], where: Index,
+        shift: Index | None,
     ) -> list[Stmt]:
         values = dict(values)
         where = index.add(where, picture.phase(phases))
@@ -129,8 +146,8 @@ class WindowScheduler(ABC):
         last = len(phases) - 1
         for k, (w, phase) in enumerate(zip(picture.windows, phases, strict=True)):
             stride, pitch = picture.strides[k], picture.pitches[k]
-            start = shift if k == 0 else index.ZERO
-            if k < last or start != index.ZERO:
+            start = shift if k == 0 and shift is not None else index.ZERO
+            if k < last or (k == 0 and shift is not None):
                 # Rows outside the image are cleared by the guards of its elements.
                 u = IVar("u" if k < last else "v", -(-(picture.reach[k] - phase) // stride))
                 at, place = index.of(u), index.add(index.scale(index.of(u), stride), index.add(start, phase))

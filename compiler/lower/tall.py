@@ -22,6 +22,7 @@ from .blocks import SERIAL
 LEAST, PARTS = 8, 32
 ROWS = 1024  # elements of a result that are enough for all cores
 FRACTION = 8  # the parts of the result are at most this fraction of the operands
+LONG = 8  # times the longer side of a result
 STEPS = 256  # of the sum in a part of a matrix product, at least
 
 
@@ -95,6 +96,8 @@ def _long(node: Node) -> tuple[int, int] | None:
     if steps <= max(sides) or min(sides) < 2 or 2 * steps * result < SERIAL:
         return None
     over = next(label for axis in maps[0] for label in labels[n_out:] if axis == plain(label))
+    if any(axes[-1] == plain(over) for axes in maps) and steps < LONG * max(sides):
+        return None  # rows that lie along the sum are read once, whoever reads them
     parts = next((k for k in (8, 4, 2, 6, 3, 5, 7) if k <= steps // STEPS and extents[over] % k == 0), None)
     return None if parts is None else (over, parts)
 

@@ -14,7 +14,7 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
-from .blocks import SERIAL, Strip, shallow
+from .blocks import SERIAL, Strip
 from .epilogue import finished
 from .groups import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
@@ -50,7 +50,7 @@ class TileScheduler(Panels):
             body = self._several()
         else:
             body = [*([] if self.apart else self._pack(index.ZERO, {}, self.depth)), *self._single()]
-        self.kernel.chunks = self.chunk.extent
+        self.kernel.chunks, self.kernel.per_piece = self.chunk.extent, self.per_piece
         self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(self.chunk.extent), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         return self.kernel
@@ -108,7 +108,8 @@ class TileScheduler(Panels):
             if strip is None:
                 continue
             if not self.apart and self.packed is None and (self.lies is None or not strip.whole):
-                self.panel[strip] = Buf(name, dtype, (sizes.mul(1 if self.slot else count, self.step), strip.width), "scratch")
+                lines = self.step if self.rides else sizes.mul(count, self.step)
+                self.panel[strip] = Buf(name, dtype, (lines, strip.width), "scratch")
                 found.append(self.panel[strip])
             if self.home is None or not strip.whole:
                 shared = self.several and self.home is None
@@ -133,17 +134,23 @@ class TileScheduler(Panels):
         return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
 
     def _single(self) -> list[Stmt]:
-        """Tiles whose whole depth is one block: panel by panel, or row by row where the result outweighs the panels."""
+        """Tiles whose whole depth is one block."""
 
         def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
             return self._tile(strip, at, row, height, True, False, self.depth, index.ZERO, {})
 
-        if shallow(self.step, self.plan.width, False, self.stage.node.dtype.itemsize):
-            return self._over_rows(
-                lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
+        return self._over_tiles(tile)
+
+    def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
+        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these
+        lie one step after another, which machines foresee; rows lie apart. Rows across the depth are no stream but
+        lines here and there, of few sets of the first cache: there a panel stays."""
+        if self.downward:
+            return self._over_panels(
+                lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
             )
-        return self._over_panels(
-            lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+        return self._over_rows(
+            lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
         )
 
     def _several(self) -> list[Stmt]:
@@ -154,13 +161,11 @@ class TileScheduler(Panels):
         fresh = not any(o.extent != 1 for o in outer_vars)
 
         def block(start: Index, count: Extent, adds: bool) -> list[Stmt]:
-            def one(strip: Strip, at: Index) -> list[Stmt]:
-                return self._over_rows(
-                    lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
-                )
+            def one(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
+                return self._tile(strip, at, row, height, False, adds, count, start, outer)
 
             fill = [] if self.apart else self._pack(start, outer, count)
-            return [*fill, *self._pack_rows(start, outer, count), *self._over_panels(one)]
+            return [*fill, *self._pack_rows(start, outer, count), *self._over_tiles(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -265,7 +270,7 @@ class TileScheduler(Panels):
         elif self.packed is not None:
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
             panel = self.packed.buf, first, strip.width
-        if packs or strip not in self.panel and self.packed is None:
+        if packs or (strip not in self.panel and self.packed is None):
             assert self.beside is not None
             columns, there, stride = self.beside
             panel = columns, index.add(index.substitute(there, values), index.scale(start, stride)), stride
@@ -282,8 +287,8 @@ class TileScheduler(Panels):
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        ahead = self.far and (bool(packs) or strip not in self.panel)
-        across = self.across_rows and self.rows is None
+        ahead = self.far if packs else self.ahead and strip not in self.panel
+        across = self.scattered and self.rows is None
         key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across)
         call = Call(
             tile_of(self.tiles, tile_kernel, key),

@@ -1,15 +1,22 @@
-/* c[3, 16] = a[3, depth] @ b[depth, 16] */
-static void tile_3x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+/* c[6, 16] = a[6, depth] @ b[depth, 16] */
+static void tile_6x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
 {
-  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1;
+  f32x8 c0_0, c0_1, c1_0, c1_1, c2_0, c2_1, c3_0, c3_1, c4_0, c4_1, c5_0, c5_1;
   f32x8 b0, b1;
-  f32x8 a0_0, a1_0, a2_0;
+  f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0;
   c0_0 = f32x8_splat(0.0f);
   c0_1 = f32x8_splat(0.0f);
   c1_0 = f32x8_splat(0.0f);
   c1_1 = f32x8_splat(0.0f);
   c2_0 = f32x8_splat(0.0f);
   c2_1 = f32x8_splat(0.0f);
+  c3_0 = f32x8_splat(0.0f);
+  c3_1 = f32x8_splat(0.0f);
+  c4_0 = f32x8_splat(0.0f);
+  c4_1 = f32x8_splat(0.0f);
+  c5_0 = f32x8_splat(0.0f);
+  c5_1 = f32x8_splat(0.0f);
+  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
@@ -27,6 +34,18 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
     a2_0 = f32x8_splat(c_5);
     c2_0 = f32x8_fma(a2_0, b0, c2_0);
     c2_1 = f32x8_fma(a2_0, b1, c2_1);
+    const float c_6 = a[k * depth_stride + (row_stride * 3)];
+    a3_0 = f32x8_splat(c_6);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    c3_1 = f32x8_fma(a3_0, b1, c3_1);
+    const float c_7 = a[k * depth_stride + (row_stride * 4)];
+    a4_0 = f32x8_splat(c_7);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    c4_1 = f32x8_fma(a4_0, b1, c4_1);
+    const float c_8 = a[k * depth_stride + (row_stride * 5)];
+    a5_0 = f32x8_splat(c_8);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    c5_1 = f32x8_fma(a5_0, b1, c5_1);
   }
   f32x8_store(c, c0_0);
   f32x8_store(c + 8, c0_1);
@@ -34,13 +53,44 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
   f32x8_store(c + (result_stride + 8), c1_1);
   f32x8_store(c + (result_stride * 2), c2_0);
   f32x8_store(c + (result_stride * 2 + 8), c2_1);
+  f32x8_store(c + (result_stride * 3), c3_0);
+  f32x8_store(c + (result_stride * 3 + 8), c3_1);
+  f32x8_store(c + (result_stride * 4), c4_0);
+  f32x8_store(c + (result_stride * 4 + 8), c4_1);
+  f32x8_store(c + (result_stride * 5), c5_0);
+  f32x8_store(c + (result_stride * 5 + 8), c5_1);
 }
 
-/* carry_1[3, 9] from w[9, 9], carry[3, 9], step[3, 9] */
-KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict carry, const float *restrict step, float *restrict carry_1, int64_t begin, int64_t end)
+/* c[1, 16] = a[1, depth] @ b[depth, 16] */
+static void tile_1x16(const float *restrict a, const float *restrict b, float *restrict c, int64_t depth, int64_t row_stride, int64_t depth_stride, int64_t panel_stride, int64_t result_stride)
+{
+  (void)row_stride;
+  (void)result_stride;
+  f32x8 c0_0, c0_1;
+  f32x8 b0, b1;
+  f32x8 a0_0;
+  c0_0 = f32x8_splat(0.0f);
+  c0_1 = f32x8_splat(0.0f);
+  ADJOINT_UNROLL(4)
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_1 = f32x8_load(b + k * panel_stride);
+    b0 = x_1;
+    const f32x8 x_2 = f32x8_load(b + k * panel_stride + 8);
+    b1 = x_2;
+    const float c_3 = a[k * depth_stride];
+    a0_0 = f32x8_splat(c_3);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    c0_1 = f32x8_fma(a0_0, b1, c0_1);
+  }
+  f32x8_store(c, c0_0);
+  f32x8_store(c + 8, c0_1);
+}
+
+/* carry_1[n, 9] from w[9, 9], carry[n, 9], step[n, 9] */
+KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict carry, const float *restrict step, float *restrict carry_1, int64_t n, int64_t begin, int64_t end)
 {
   ADJOINT_ALIGNED float edge[9 * 16];
-  ADJOINT_ALIGNED float tile[3 * 16];
+  ADJOINT_ALIGNED float tile[6 * 16];
   for (int64_t chunk = begin; chunk < end; chunk++) {
     for (int64_t k = 0; k < 9; k++) {
       for (int64_t z = 0; z < 16; z += 8) {
@@ -51,32 +101,48 @@ KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict
       const f32x8 x_2 = f32x8_load_n(w + k * 9 + 8, 1);
       f32x8_store_n(edge + k * 16 + 8, x_2, 1);
     }
-    tile_3x16(carry, edge, tile, 9, 9, 1, 16, 16);
-    for (int64_t i = 0; i < 3; i++) {
-      const f32x8 x_3 = f32x8_load(tile + i * 16);
-      const f32x8 x_4 = f32x8_load(step + i * 9);
-      f32x8_store(carry_1 + i * 9, f32x8_tanh(f32x8_add(x_3, x_4)));
-      const f32x8 x_5 = f32x8_load(tile + i * 16 + 8);
-      const f32x8 x_6 = f32x8_load_n(step + i * 9 + 8, 1);
-      f32x8_store_n(carry_1 + i * 9 + 8, f32x8_tanh(f32x8_add(x_5, x_6)), 1);
+    const int64_t stop_3 = i64_min(2, ((n) / 6) - chunk * 2);
+    for (int64_t r = 0; r < stop_3; r++) {
+      tile_6x16(carry + chunk * 108 + r * 54, edge, tile, 9, 9, 1, 16, 16);
+      for (int64_t i = 0; i < 6; i++) {
+        const f32x8 x_4 = f32x8_load(tile + i * 16);
+        const f32x8 x_5 = f32x8_load(step + chunk * 108 + r * 54 + i * 9);
+        f32x8_store(carry_1 + chunk * 108 + r * 54 + i * 9, f32x8_tanh(f32x8_add(x_4, x_5)));
+        const f32x8 x_6 = f32x8_load(tile + i * 16 + 8);
+        const f32x8 x_7 = f32x8_load_n(step + chunk * 108 + r * 54 + i * 9 + 8, 1);
+        f32x8_store_n(carry_1 + chunk * 108 + r * 54 + i * 9 + 8, f32x8_tanh(f32x8_add(x_6, x_7)), 1);
+      }
+    }
+    const int64_t stop_8 = i64_min(12, n - chunk * 12);
+    for (int64_t rest = ((n) / 6) * 6 - chunk * 12; rest < stop_8; rest++) {
+      tile_1x16(carry + chunk * 108 + rest * 9, edge, tile, 9, 9, 1, 16, 16);
+      const f32x8 x_9 = f32x8_load(tile);
+      const f32x8 x_10 = f32x8_load(step + chunk * 108 + rest * 9);
+      f32x8_store(carry_1 + chunk * 108 + rest * 9, f32x8_tanh(f32x8_add(x_9, x_10)));
+      const f32x8 x_11 = f32x8_load(tile + 8);
+      const f32x8 x_12 = f32x8_load_n(step + chunk * 108 + rest * 9 + 8, 1);
+      f32x8_store_n(carry_1 + chunk * 108 + rest * 9 + 8, f32x8_tanh(f32x8_add(x_11, x_12)), 1);
     }
   }
 }
 
-/* step_1[3] from carry_1[3, 9] */
-KERNEL static void k1_total(const float *restrict carry_1, float *restrict step_1, int64_t begin, int64_t end)
+/* step_1[n] from carry_1[n, 9] */
+KERNEL static void k1_total(const float *restrict carry_1, float *restrict step_1, int64_t n, int64_t begin, int64_t end)
 {
-  (void)begin;
-  (void)end;
-  f32x8 acc0;
-  for (int64_t row = 0; row < 3; row++) {
-    acc0 = f32x8_splat(0.0f);
-    const f32x8 x_1 = f32x8_load(carry_1 + row * 9);
-    acc0 = f32x8_add(acc0, x_1);
-    const f32x8 x_2 = f32x8_load_n(carry_1 + row * 9 + 8, 1);
-    acc0 = f32x8_add(acc0, f32x8_select(m32x8_first_n(1), x_2, f32x8_splat(0.0f)));
-    step_1[row] = f32x8_hsum(acc0);
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    const int64_t stop_1 = i64_min(chunk * 12 + 12, n);
+    for (int64_t row = chunk * 12; row < stop_1; row++) {
+      const float add_2 = ((carry_1[row * 9] + carry_1[row * 9 + 1]) + carry_1[row * 9 + 2]) + carry_1[row * 9 + 3];
+      const float add_3 = ((add_2 + carry_1[row * 9 + 4]) + carry_1[row * 9 + 5]) + carry_1[row * 9 + 6];
+      step_1[row] = (add_3 + carry_1[row * 9 + 7]) + carry_1[row * 9 + 8];
+    }
   }
+}
+
+static void run_chunks(adjoint_context *context, adjoint_chunks body, const void *task, int64_t chunks)
+{
+  if (chunks > 1 && context->workers > 1 && context->parallel_for) context->parallel_for(context, body, task, chunks);
+  else body(task, 0, chunks, 0);
 }
 
 #define PROFILED(kernel, call) \
@@ -89,39 +155,97 @@ KERNEL static void k1_total(const float *restrict carry_1, float *restrict step_
     } \
   } while (0)
 
+/* What a worker spends on a kernel of a loop whose pieces run side by side. */
+#define TIMED(spent, call) \
+  do { \
+    const uint64_t start = context->clock ? context->clock() : 0; \
+    call; \
+    if (context->clock) (spent) += context->clock() - start; \
+  } while (0)
+
+/* Shares the time that a loop has taken among its kernels, as workers have spent theirs. */
+static void adjoint_attribute(adjoint_context *context, uint64_t start, const uint64_t *spent, int32_t workers,
+                              const int32_t *kernels, int32_t count, int64_t calls)
+{
+  const double taken = (double)(context->clock() - start);
+  double total = 0;
+  for (int32_t k = 0; k < workers * count; k++) total += (double)spent[k];
+  for (int32_t k = 0; k < count; k++) {
+    double own = 0;
+    for (int32_t w = 0; w < workers; w++) own += (double)spent[w * count + k];
+    context->counters[2 * kernels[k]] += (uint64_t)calls;
+    if (total > 0) context->counters[2 * kernels[k] + 1] += (uint64_t)(taken * own / total);
+  }
+}
+
+struct recurrence_pieces {
+  float *carry;
+  float *carry_1;
+  const float *xs;
+  float *out1;
+  const float *w;
+  int64_t n;
+  adjoint_context *context;
+  uint64_t *spent;
+};
+
+static void recurrence_pieces_chunks(const void *task, int64_t begin, int64_t end, int32_t worker)
+{
+  const struct recurrence_pieces *loop = task;
+  const int64_t n = loop->n;
+  adjoint_context *const context = loop->context;
+  uint64_t *const spent = loop->spent + 2 * worker;
+  for (int64_t piece = begin; piece < end; piece++) {
+    float *carry = loop->carry;
+    float *carry_1 = loop->carry_1;
+    for (int64_t t = 0; t < 6; t++) {
+      const float *const step = loop->xs + t * (n * 9);
+      float *const step_1 = loop->out1 + t * n;
+      TIMED(spent[0], k0_matmul_tanh(loop->w, carry, step, carry_1, n, piece, piece + 1));
+      TIMED(spent[1], k1_total(carry_1, step_1, n, piece, piece + 1));
+      float *const carry_swap = carry;
+      carry = carry_1;
+      carry_1 = carry_swap;
+    }
+  }
+}
+
 int32_t recurrence(const recurrence_args *args, void *workspace, adjoint_context *context)
 {
   adjoint_context serial = {0};
+  const int64_t n = args->n;
   char *const arena = workspace;
-  float *carry = (float *)(void *)(arena + 0); /* [3, 9] */
-  float *carry_1 = (float *)(void *)(arena + 128); /* [3, 9] */
+  float *carry = (float *)(void *)(arena + 0); /* [n, 9] */
+  float *carry_1 = (float *)(void *)(arena + (((n * 36 + 63) / 64) * 64)); /* [n, 9] */
 
   (void)args;
   (void)workspace;
   if (!context) context = &serial;
   context->status = ADJOINT_OK;
-  memcpy(carry, args->h0, (size_t)(108));
-  for (int64_t t = 0; t < 6; t++) {
-    const float *const step = args->xs + t * 27;
-    float *const step_1 = args->out1 + t * 3;
-    PROFILED(0, k0_matmul_tanh(args->w, carry, step, carry_1, 0, 1));
-    PROFILED(1, k1_total(carry_1, step_1, 0, 1));
-    float *const carry_swap = carry;
-    carry = carry_1;
-    carry_1 = carry_swap;
+  memcpy(carry, args->h0, (size_t)((n * 36)));
+  {
+    static const int32_t kernels[2] = {0, 1};
+    uint64_t spent[RECURRENCE_WORKERS * 2];
+    const struct recurrence_pieces task = {carry, carry_1, args->xs, args->out1, args->w, n, context, spent};
+    const uint64_t start = context->clock ? context->clock() : 0;
+    if (context->clock) memset(spent, 0, sizeof spent);
+    run_chunks(context, recurrence_pieces_chunks, &task, ((n + 11) / 12));
+    if (context->clock)
+      adjoint_attribute(context, start, spent, RECURRENCE_WORKERS, kernels, 2, 6);
   }
-  memcpy(args->out0, carry, (size_t)(108));
+  memcpy(args->out0, carry, (size_t)((n * 36)));
   return ADJOINT_OK;
 }
 
 uint64_t recurrence_workspace(const recurrence_args *args)
 {
+  const int64_t n = args->n;
   (void)args;
-  return (uint64_t)(256);
+  return (uint64_t)((((n * 36 + 63) / 64) * 128));
 }
 
 const char *recurrence_describe(void)
 {
-  return "{\"name\": \"recurrence\", \"abi\": 1, \"target\": \"x86-64-v3\", \"arguments\": [{\"name\": \"xs\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [6, 3, 9]}, {\"name\": \"h0\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [3, 9]}, {\"name\": \"w\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [9, 9]}, {\"name\": \"out0\", \"role\": \"output\", \"dtype\": \"float32\", \"sha"
-    "pe\": [3, 9]}, {\"name\": \"out1\", \"role\": \"output\", \"dtype\": \"float32\", \"shape\": [6, 3]}]}";
+  return "{\"name\": \"recurrence\", \"abi\": 1, \"target\": \"x86-64-v3\", \"arguments\": [{\"name\": \"xs\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [6, \"n\", 9]}, {\"name\": \"h0\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [\"n\", 9]}, {\"name\": \"w\", \"role\": \"input\", \"dtype\": \"float32\", \"shape\": [9, 9]}, {\"name\": \"out0\", \"role\": \"output\", \"dtype\": \"flo"
+    "at32\", \"shape\": [\"n\", 9]}, {\"name\": \"out1\", \"role\": \"output\", \"dtype\": \"float32\", \"shape\": [6, \"n\"]}, {\"name\": \"n\", \"role\": \"extent\", \"dtype\": \"int64\", \"shape\": []}]}";
 }

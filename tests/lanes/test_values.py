@@ -37,8 +37,8 @@ pytestmark = pytest.mark.skipif(GCC is None and CLANG is None, reason="no C comp
 
 
 def libraries(element: str, functions: list[str], folder: Path, fewer: bool = False) -> dict[Key, ctypes.CDLL]:
-    """Targets, compilers and paths. Not all of them, and the plain path at -O1, to save time: a difference between
-    paths would show with any compiler."""
+    """Targets, compilers and paths. Not all of them, and the plain path without optimisation, to save time: a
+    difference between paths would show with any compiler."""
     wanted = [
         (V4, GCC, "gnu"),
         (V3, GCC, "plain"),
@@ -56,7 +56,7 @@ def libraries(element: str, functions: list[str], folder: Path, fewer: bool = Fa
         if compiler is not None and target in TARGETS:
             text = unit([(f, name) for f in functions for name in (element, wide(element, target))], target)
             key = (target.name, Path(compiler).name, path)
-            more = ("-DADJOINT_PLAIN_LANES", "-O1") if path == "plain" else ()
+            more = ("-DADJOINT_PLAIN_LANES", "-O0") if path == "plain" else ()
             jobs.append((key, partial(build, text, target, folder, "-".join(key), compiler, *more)))
     with ThreadPoolExecutor(2) as pool:
         built = list(pool.map(lambda job: job[1](), jobs))
