@@ -16,6 +16,7 @@ from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .chains import Chain, Chains, chained
+from .cuts import Cuts
 from .folds import Folding, FoldScheduler
 from .fuse import Fuser
 from .groups import Group
@@ -49,6 +50,7 @@ from .sliding import WindowScheduler
 from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
+from .turned import turned
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -153,6 +155,7 @@ class Scope:
         self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
+        self.cuts = Cuts(stages, self.readers, self.roots)
         self.chains: dict[Group, Chain] = {}
         if self.outside is None:
             chains = Chains(self, self.shared.target, self.windows)
@@ -268,6 +271,8 @@ class Scope:
             self.add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self.add(SequenceScheduler(first, self, self.shared.target, name).build())
+        elif self.pieces is None and first.node not in self.updates and (copy := turned(group, self, name)):
+            self.add(copy)
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self.add(self.rows.build())

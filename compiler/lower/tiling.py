@@ -223,7 +223,7 @@ def _orient(
     packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
     # Rows that lie across are fetched line by line for every panel: from far away, where they are many.
     steps = min(k, PANEL_BYTES * 3 // 2 // (vectors * lanes * dtype.itemsize))  # in a block of depth
-    far = 4 * m * steps * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
+    far = 2 * m * steps * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
     fetched = m * k * -(-n // (vectors * lanes)) if far else 0
     cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
