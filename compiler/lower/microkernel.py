@@ -5,40 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import index
+from ..graph import index, sizes
 from ..graph.dtypes import INT32, DType
 from ..graph.index import Index, IVar, Lookup
 from ..graph.sizes import Dim
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
 
 AHEAD = 8  # steps of depth by which the panel is announced
+PACKS_AHEAD = 12  # the same for a tile that packs the panel: nothing has asked for these lines before
+ROWS_AHEAD = 32  # the same for rows that lie across the depth, a line of which every step takes
 STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
-def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
+def tile_kernel(
+    dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False, packs: bool = False,
+    across: bool = False,
+) -> Kernel:
     """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers.
 
     The rows of b and c are `panel_stride` and `result_stride` elements apart. `ahead` announces b some rows early,
-    which pays where it comes from far away.
+    which pays where it comes from far away, and `across` lines of a. A tile that `packs` leaves b behind as a panel,
+    for those that follow.
     """
     width = vectors * lanes
-    strides = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
-    depth, row_stride, depth_stride, panel_stride, result_stride = (Dim(n, min=0) for n in strides)
+    names = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
+    depth, row_stride, depth_stride, panel_stride, result_stride = (Dim(n, min=0) for n in names)
     a = Buf("a", dtype, (1,), "arg")
     b = Buf("b", dtype, (1, width), "arg", (panel_stride, 1))
     c = Buf("c", dtype, (tile_rows, width), "arg", (result_stride, 1))
+    panel = Buf("panel", dtype, (1, width), "arg")
     acc = Buf("c", dtype, (tile_rows, width), "register")
     column = Buf("b", dtype, (width,), "register")
     row = Buf("a", dtype, (tile_rows, lanes), "register")
     i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
     at = (index.of(i), index.of(j))
+    line: list[Stmt] = []
+    if packs:
+        line.append(Store(panel, (index.of(k), index.of(j)), Load(column, (index.of(j),), dtype)))
+    if ahead:
+        line.append(Prefetch(b, (index.add(index.of(k), PACKS_AHEAD if packs else AHEAD), index.of(j))))
+    # A tile's first line of rows is the last one of the tile before it.
+    later = index.scale(index.add(index.of(k), ROWS_AHEAD), depth_stride)
+    last = index.add(index.of(sizes.mul(row_stride, tile_rows - 1)), later)
     body = _tile_body(
         (i, j, k), (acc, row, column), vectors, lanes, Load(c, at, dtype) if adds else Const(0, dtype),
         Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype), Load(b, (index.of(k), index.of(j)), dtype), c,
-        [Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))] if ahead else [],
+        line, [Prefetch(a, (last,))] if across else [],
     )
-    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}{_wide(dtype)}"
-    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
+    kinds = (("add", adds), ("pack", packs), ("far", ahead), ("across", across))
+    name = "_".join(["tile", *(word for word, there in kinds if there), f"{tile_rows}x{width}{_wide(dtype)}"])
+    params, writes = ([a, b, panel, c], {panel, c}) if packs else ([a, b, c], {c})
+    kernel = Kernel(name, params, writes, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]
     kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
@@ -95,10 +112,10 @@ def _looked_up(table: Buf, k: IVar) -> Index:
 
 def _tile_body(
     loops: tuple[IVar, IVar, IVar], registers: tuple[Buf, Buf, Buf], vectors: int, lanes: int, begin: Expr,
-    element: Expr, line: Expr, result: Buf, announced: Sequence[Stmt] = (),
+    element: Expr, line: Expr, result: Buf, along: Sequence[Stmt] = (), each: Sequence[Stmt] = (),
 ) -> list[Stmt]:
     """Rows, columns and depth; sums, a column of rows' elements, a line of columns: all sums begin, take in one product
-    after another, and are stored."""
+    after another, and are stored. What else is done `along` a line, and once for `each`."""
     (i, j, k), (acc, row, column) = loops, registers
     at, dtype = (index.of(i), index.of(j)), acc.dtype
 
@@ -111,7 +128,8 @@ def _tile_body(
     product = Op("pair", (Load(row, (at[0], index.ZERO), dtype), Load(column, (at[1],), dtype)), dtype)
     step: list[Stmt] = [
         columns(Store(column, (at[1],), line)),
-        *map(columns, announced),
+        *map(columns, along),
+        *each,
         rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
     ]
     return [

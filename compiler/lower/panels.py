@@ -10,14 +10,14 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .blocks import TALL, Strip, cut, cut_in_place, cut_rows, depth_step, shared_rows, strips
+from .blocks import TALL, Strip, cut, cut_in_place, cut_rows, depth_step, shallow, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
 from .prepacked import prepack
 from .schedule import Placement, lanes_for
 from .stages import Stage
-from .tiling import Plan, merged_stride
+from .tiling import Plan, lie_across, merged_stride
 
 Outer = dict[IVar, Index]
 
@@ -48,6 +48,7 @@ class Panels:
         self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
+        self.beside = self._beside()
         self.lies = self._lies()
         worth = self.lies is None or not self._small()
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
@@ -60,6 +61,11 @@ class Panels:
         self.several = self.outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
         self.block, self.panels = self._cut(batch, reduced)
+        across = lie_across(self._direct()[1], p.rows, p.depth)
+        # Which lines of the rows a tile asks for, no machine foresees.
+        self.scattered = across and sizes.hint(sizes.mul(self.m, self.depth)) * dtype.itemsize > self.target.l1
+        self.downward = across and not shallow(self.step, p.width, self.several, dtype.itemsize)
+        self.rides = self.downward and self._rides()
         blocks = sizes.ceildiv(self.m, self.block)
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
@@ -149,11 +155,12 @@ class Panels:
         """The first line of a panel: of those of the chunk, or of all."""
         if self.apart:
             return index.scale(index.add(self.first_panel, at), self.depth)
+        if self.rides:
+            return index.ZERO  # the next panel takes its place
         return index.scale(at, self.step)
 
-    def _lies(self) -> tuple[Buf, Index, Extent] | None:
-        """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
-        so small, or used by so few rows, that reading it in place costs less than a copy."""
+    def _beside(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its depth, where it lies as panels do."""
         p = self.plan
         assert self.stage.factors is not None
         factor = self.stage.factors[1 - p.rows_operand]
@@ -168,13 +175,30 @@ class Panels:
         stride = merged_stride(offset, p.depth)
         if merged_stride(offset, p.columns) != 1 or stride is None:
             return None
-        itemsize = self.stage.node.dtype.itemsize
-        if self.m > 2 * p.tile_rows and not self._small() and not self._near(factor):
+        return source, offset, stride
+
+    def _lies(self) -> tuple[Buf, Index, Extent] | None:
+        """The same where it need not be packed: it is so small, or used by so few rows, that reading it in place costs
+        less than a copy."""
+        p = self.plan
+        if self.beside is None:
             return None
-        step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
+        assert self.stage.factors is not None
+        factor = self.stage.factors[1 - p.rows_operand]
+        assert isinstance(factor, Load)
+        if sizes.hint(self.m) > 2 * p.tile_rows and not self._small() and not self._near(factor):
+            return None
+        step = depth_step(self.depth, p.width, self.stage.node.dtype.itemsize, p.panel_bytes)
         if self.last is not None and not self.last.whole and step != self.depth:
             return None
-        return source, offset, stride
+        return self.beside
+
+    def _rides(self) -> bool:
+        """Whether the first tile of a panel packs it on the way: every chunk has such a tile, and more that follow."""
+        tile = self.plan.tile_rows
+        if self.beside is None or self.lies or self.packed or self.apart or not isinstance(self.m, int):
+            return False
+        return self.block >= 2 * tile and (self.m % self.block or self.block) >= tile
 
     def _across(self) -> tuple[Buf, Index, Extent] | None:
         """The columns' operand with the stride of its columns, where it is contiguous along the depth instead."""
@@ -250,6 +274,8 @@ class Panels:
             flat = index.add(start, line)
             values.update(zip(p.depth, index.unflatten(flat, tuple(v.extent for v in p.depth)), strict=True))
         packed = self._over_panels(lambda strip, at: self._line(strip, at, line, loops[-1], values))
+        if not packed:
+            return []
         for v in reversed(loops):
             packed = [Loop(v, index.ZERO, index.of(v.extent), "seq", packed)]
         return packed
@@ -281,7 +307,7 @@ class Panels:
     def _line(self, strip: Strip, at: Index, line: Index, k: IVar, values: Outer) -> list[Stmt]:
         """One step of a panel; columns that do not exist are 0."""
         p = self.plan
-        if strip not in self.panel:
+        if strip not in self.panel or (self.rides and strip.whole):
             return []
         panel = self.panel[strip]
         if strip is self.full:

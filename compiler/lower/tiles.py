@@ -22,7 +22,7 @@ from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel, tile_of
 from .panels import Outer, Panels
 from .schedule import Placement, lanes_for
-from .tiling import Plan, index_vars, merged_stride
+from .tiling import Plan, index_vars, lie_across, merged_stride
 
 
 class TileScheduler(Panels):
@@ -50,6 +50,8 @@ class TileScheduler(Panels):
         self.bounds: Bounds | None = None
         if not self.several:
             self.bounds = bounds_of(self.stage, self.plan, self.place.cuts)
+            if self.bounds.until or self.bounds.since or self.skipped is not None:
+                self.rides = False  # the first tile may take in a part of its panel, or nothing
         self._scratch()
         if self.several:
             body = self._several()
@@ -113,7 +115,8 @@ class TileScheduler(Panels):
             if strip is None:
                 continue
             if not self.apart and self.packed is None and (self.lies is None or not strip.whole):
-                self.panel[strip] = Buf(name, dtype, (sizes.mul(count, self.step), strip.width), "scratch")
+                lines = self.step if self.rides else sizes.mul(count, self.step)
+                self.panel[strip] = Buf(name, dtype, (lines, strip.width), "scratch")
                 found.append(self.panel[strip])
             if self.home is None or not strip.whole:
                 shared = self.several and self.home is None
@@ -132,7 +135,7 @@ class TileScheduler(Panels):
         if not self.several or self.panels < 2 or not isinstance(self.m, int) or not isinstance(self.step, int):
             return None
         source, offset = self._direct()
-        if merged_stride(offset, p.rows) != 1 or merged_stride(offset, p.depth) == 1:
+        if not lie_across(offset, p.rows, p.depth):
             return None
         count = -(-self.block // p.tile_rows) * self.step
         return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
@@ -152,7 +155,12 @@ class TileScheduler(Panels):
 
     def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
         """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these
-        lie one step after another, which machines foresee; rows lie apart."""
+        lie one step after another, which machines foresee; rows lie apart. Rows across the depth are no stream but
+        lines here and there, of few sets of the first cache: there a panel stays."""
+        if self.downward:
+            return self._over_panels(
+                lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+            )
         return self._over_rows(
             lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
         )
@@ -251,8 +259,11 @@ class TileScheduler(Panels):
         left = self._rows_left()
         whole = None if left is None else index.floordiv(left, tile)
         r = IVar("r", self.block // tile)
-        body = [Loop(r, index.ZERO, index.of(r.extent), "seq", one(index.scale(index.of(r), tile), tile), limit=whole)]
-        found: list[Stmt] = body if r.extent != 0 else []  # type: ignore[assignment]
+        first = int(self.rides)
+        body = [Loop(r, index.of(first), index.of(r.extent), "seq", one(index.scale(index.of(r), tile), tile),
+                     limit=whole)]
+        found: list[Stmt] = one(index.ZERO, tile) if self.rides else []
+        found += body if r.extent != first else []
         if not isinstance(self.m, int):
             assert left is not None and whole is not None
             # Past a full block the first row lies beyond the end, so none are left.
@@ -287,17 +298,19 @@ class TileScheduler(Panels):
             # Tiles begin at multiples of their height, so this is tile after tile.
             source, base, row_stride, depth_stride = self.rows, index.scale(row, self.step), 1, p.tile_rows
         panel: tuple[Buf, Index, Extent]
+        packs: list[tuple[Buf, Index]] = []
         if strip in self.panel:
             first = self._panel_from(at) if strip is self.full else index.ZERO
             if self.apart or finish:
                 first = index.add(first, start)
             panel = self.panel[strip], index.scale(first, strip.width), strip.width
+            packs = [panel[:2]] if self.rides and strip.whole and row == index.ZERO else []
         elif self.packed is not None:
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
             panel = self.packed.buf, first, p.width
-        else:
-            assert self.lies is not None
-            columns, there, stride = self.lies
+        if packs or (strip not in self.panel and self.packed is None):
+            assert self.beside is not None
+            columns, there, stride = self.beside
             panel = columns, index.add(index.substitute(there, values), index.scale(start, stride)), stride
         result: tuple[Buf, Index, Extent]
         if strip not in self.tile:
@@ -312,10 +325,12 @@ class TileScheduler(Panels):
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.ahead and strip not in self.panel)
+        ahead = self.far if packs else self.ahead and strip not in self.panel
+        across = self.scattered and self.rows is None
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across)
         call = Call(
             tile_of(self.tiles, tile_kernel, key),
-            ((source, base), panel[:2], result[:2]),
+            ((source, base), panel[:2], *packs, result[:2]),
             tuple(index.of(n) for n in (count, row_stride, depth_stride, panel[2], result[2])),
         )
         if not finish or strip not in self.tile:

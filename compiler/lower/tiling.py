@@ -133,6 +133,11 @@ def chosen(plan: Plan, choice: Choice) -> Plan:
     return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
 
 
+def lie_across(offset: Index, rows: Sequence[IVar], depth: Sequence[IVar]) -> bool:
+    """Whether rows lie side by side, and a step of depth takes them far."""
+    return merged_stride(offset, rows) == 1 and merged_stride(offset, depth) != 1
+
+
 def narrower(plan: Plan) -> Plan:
     """The plan with a tile of two vectors at most."""
     if plan.tile_vectors <= 2:
@@ -207,6 +212,8 @@ def _orient(
         most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
         vectors = max(vectors, min(8, most, n // lanes))
     tall = TALLEST[target.registers >= 32].get(vectors, 8)
+    if target.registers >= 32 and vectors == 2 and isinstance(m_static, int) and lie_across(offset, row_tile, depth):
+        tall = 14  # a step asks for a line of them, of which a tall tile uses more
     tile_rows = tile_height(m_static, tall)
     out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 10.0
     padded = -(-n // lanes) * lanes / n
@@ -215,7 +222,8 @@ def _orient(
         rest *= sizes.hint(v.extent)
     packing = 0.0 if lies and m <= 2 * tall else n * k * 0.25 * pack_stride
     # Rows that lie across are fetched line by line for every panel: from far away, where they are many.
-    far = 4 * m * k * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
+    steps = min(k, PANEL_BYTES * 3 // 2 // (vectors * lanes * dtype.itemsize))  # in a block of depth
+    far = 2 * m * steps * dtype.itemsize > target.l2 and merged_stride(offset, depth) != 1
     fetched = m * k * -(-n // (vectors * lanes)) if far else 0
     cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:

@@ -77,3 +77,22 @@ def test_a_product_updates_a_variable_that_later_blocks_do_not_read() -> None:
     assert step(a, b) == 0
     np.testing.assert_allclose(w.value, a @ b, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(u.value, before @ before, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("m", "k", "n", "dtype"), [(140, 768, 100, "float32"), (61, 787, 70, "float64")])
+def test_sums_over_the_rows_of_both(m: int, k: int, n: int, dtype: str) -> None:
+    """The gradient of a weight: in parts or blocks of depth, the first tile of a panel packs it for the others."""
+    rng = np.random.default_rng(10)
+    a, b, start = (rng.normal(size=shape).astype(dtype) for shape in ((k, m), (k, n), (m, n)))
+    x, y = ad.input("x", a.shape, dtype), ad.input("y", b.shape, dtype)
+    found = []
+    for threads in (1, 2):
+        w = ad.variable(start, name="w")
+        step = ad.compile([x, y], [], updates={w: w - 0.5 * (x.T @ y)}, threads=threads)
+        step(a, b)
+        found.append(w.value.copy())
+    assert "tile_pack" in step.dump("kernels")
+    size = np.abs(start) + np.abs(a).T.astype(np.float64) @ np.abs(b)
+    want = start - 0.5 * (a.T.astype(np.float64) @ b)
+    assert (np.abs(found[0] - want) <= 8 * np.finfo(dtype).eps * size).all()
+    assert found[0].tobytes() == found[1].tobytes()
