@@ -27,6 +27,7 @@ from ..lower.ir import (
     Store,
     expressions,
     operands,
+    row_major,
     walk,
 )  # fmt: skip
 from .expr import Value
@@ -151,9 +152,13 @@ class KernelPrinter(StatementPrinter):
     def _declare_scratch(self, shared: bool) -> None:
         offset: Any = 0
         for buf in self.kernel.scratch:
+            if buf.base is not None:
+                self.names.locals[buf] = self.names.locals[buf.base]
+                continue
             name = self.names.fresh(buf.name)
             self.names.locals[buf] = name
-            extent = " * ".join(self.extent(n) for n in buf.shape) or "1"
+            extents = buf.shape if buf.strides == row_major(buf.shape) else (plan.spanned(buf),)
+            extent = " * ".join(self.extent(n) for n in extents) or "1"
             if shared:
                 self.emit(f"{memory(buf.dtype)} *const {name} = ({memory(buf.dtype)} *)(void *)(scratch + "
                           f"{self.extent(offset)}); /* [{', '.join(map(str, buf.shape))}] */")
@@ -246,6 +251,8 @@ class KernelPrinter(StatementPrinter):
             return
         bound = self.bound(loop)
         name = self.declare(loop.var)
+        if loop.unroll > 1:
+            self.emit(f"ADJOINT_UNROLL({loop.unroll})")
         self.emit(f"for (int64_t {name} = {self.index(lo)}; {name} < {bound}; {name}++) {{")
         self.nested(loop.body, memo)
 

@@ -112,6 +112,7 @@ class _UnitPrinter:
             prelude=prelude(needs, module.target, types, _called(members)), interface=self.header,
             aligned=any("ADJOINT_ALIGNED" in f.text for f in members),
             prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members),
+            unroll=any("ADJOINT_UNROLL" in f.text for f in members),
             tables=[_table(b) for b in tables], declarations=self._declarations(group, parts, whole),
             functions=functions, entry=self._entry(parts, whole) if parts else "",
         )

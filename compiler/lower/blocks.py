@@ -77,7 +77,11 @@ def cut(
     enough = max(CHUNKS, 2 * target.workers)
     others = sizes.hint(batch)
     block, group = m, 1
-    if several and isinstance(step, int) and isinstance(n, int):
+    if plan.deep and isinstance(step, int) and isinstance(n, int):
+        # Rows pass by while panels stay in the second cache.
+        group = min(target.l2 // 2 // (itemsize * step * width), -(-panels // -(-enough // others)))
+        group = max(1, min(panels, group))
+    elif several and isinstance(step, int) and isinstance(n, int):
         room = min(BLOCK_BYTES, target.l2 // 4) // itemsize
         block = min(m, max(4 * tile, room // step // tile * tile))
         group = max(1, min(panels, room // (step * width)))
@@ -115,3 +119,22 @@ def cut_rows(plan: Plan, m: Extent, n: Extent, batch: Extent, reduced: int, targ
     wanted = max(1, min(-(-max(BLOCKS, 2 * target.workers) // have), work // BLOCK, m // tile))
     block = -(-m // wanted)
     return min(-(-block // tile) * tile, m), -(-n // plan.width)
+
+
+def cut_in_place(plan: Plan, m: int, n: int, batch: Extent, reduced: int, target: Target) -> tuple[int, int]:
+    """Rows and panels of a chunk where nothing is packed: the longer side is shared out first, so that chunks have
+    little to read in common."""
+    tile, width = plan.tile_rows, plan.width
+    have, work = sizes.hint(batch), 2 * m * reduced * n // BLOCK
+    rows, panels = -(-m // tile), -(-n // width)
+
+    def shares(least: int) -> int:
+        return max(1, min(-(-max(least, 2 * target.workers) // have), work))
+
+    if n >= m and panels > 1:
+        groups = min(shares(CHUNKS), panels)
+        blocks = min(-(-shares(CHUNKS) // groups), rows)
+    else:
+        blocks = min(shares(BLOCKS), rows)
+        groups = min(-(-shares(CHUNKS) // blocks), panels)
+    return min(-(-rows // blocks) * tile, m), -(-panels // groups)

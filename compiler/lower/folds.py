@@ -21,7 +21,7 @@ from .ir import Buf, Const, Expr, Kernel, Load, Loop, Reduce, Stmt, Store
 from .schedule import clear, identity_of, lanes_for
 from .stages import Stage
 from .tiles import TileScheduler
-from .tiling import Plan, orientations
+from .tiling import Plan, narrower, orientations
 
 PANELS = 8  # panels of columns that keep a few cores busy
 
@@ -102,7 +102,8 @@ def reduced_by(stage: Stage, producer: Stage) -> tuple[int, ...] | None:
 
 def plan_over(stage: Stage, rows: tuple[IVar, ...], target: Target) -> Plan | None:
     """A plan for a contraction with these axes as rows, all of them, which one panel after the other goes through."""
-    for found in orientations(stage, target):
+    for plan in orientations(stage, target):
+        found = narrower(plan)  # a chunk is one panel, and cores want several
         depth = sizes.product(v.extent for v in found.depth)
         whole = isinstance(depth, int) and depth_step(depth, found.width, stage.node.dtype.itemsize) == depth
         whole = whole and all(v.extent == 1 for v in found.outer) and all(isinstance(v.extent, int) for v in rows)

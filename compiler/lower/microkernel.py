@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph import index
-from ..graph.dtypes import DType
-from ..graph.index import Index, IVar
+from ..graph.dtypes import INT32, DType
+from ..graph.index import Index, IVar, Lookup
 from ..graph.sizes import Dim
 from .ir import Buf, Const, Expr, Kernel, Load, Loop, Op, Prefetch, Reduce, Stmt, Store
 
 AHEAD = 8  # steps of depth by which the panel is announced
+STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
 def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
@@ -31,27 +32,11 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     row = Buf("a", dtype, (tile_rows, lanes), "register")
     i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
     at = (index.of(i), index.of(j))
-
-    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
-        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
-
-    def rows(*statements: Stmt) -> Loop:
-        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
-
-    element = Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype)
-    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
-    step: list[Stmt] = [
-        columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
-        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
-    ]
-    if ahead:
-        step.insert(1, columns(Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))))
-    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
-    body: list[Stmt] = [
-        rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(depth), "seq", step),
-        rows(columns(Store(c, at, Load(acc, at, dtype)))),
-    ]
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Load(c, at, dtype) if adds else Const(0, dtype),
+        Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype), Load(b, (index.of(k), index.of(j)), dtype), c,
+        [Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))] if ahead else [],
+    )
     name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}{_wide(dtype)}"
     kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
@@ -74,51 +59,90 @@ def _wide(dtype: DType) -> str:
     return "d" if dtype.itemsize == 8 else ""
 
 
-def nested_tile_kernel(
-    dtype: DType, rows: tuple[int, int], vectors: int, lanes: int, adds: bool, levels: int
-) -> Kernel:
-    """c[rows, width] (+)= Σ a[row offset + depth offset] · b[depth offset, width], in registers.
+def place_tile_kernel(dtype: DType, rows: tuple[int, int], vectors: int, lanes: int) -> Kernel:
+    """c[rows, width] += Σ_k a[row offset + at[k]] · b[k, width], in registers.
 
-    Rows come in two levels with a stride each; the depth has as many levels as it takes to walk through a window.
+    Rows come in two levels with a stride each, and the steps of the depth lie in a where the table `at` says.
     """
     width, count = vectors * lanes, rows[0] * rows[1]
-    outer_row, inner_row, c_row = (Dim(n, min=0) for n in ("outer_row", "inner_row", "c_row"))
+    depth, outer_row, inner_row = (Dim(n, min=0) for n in ("depth", "outer_row", "inner_row"))
     a = Buf("a", dtype, (1,), "arg")
-    b = Buf("b", dtype, (1,), "arg")
-    c = Buf("c", dtype, (count, width), "arg", (c_row, 1))
+    at = Buf("at", INT32, (depth,), "arg")
+    b = Buf("b", dtype, (depth, width), "arg")
+    c = Buf("c", dtype, (count, width), "arg")
     acc = Buf("c", dtype, (count, width), "register")
     column = Buf("b", dtype, (width,), "register")
     row = Buf("a", dtype, (count, lanes), "register")
-    depth = [Dim(f"depth{n}", min=0) for n in range(levels)]
-    a_step, b_step = ([Dim(f"{side}_step{n}", min=0) for n in range(levels)] for side in "ab")
-    i, j = IVar("i", count), IVar("j", width)
-    ks = [IVar(f"k{n}", depth[n]) for n in range(levels)]
-    at = (index.of(i), index.of(j))
-    a_at, b_at = (Index(zip(ks, steps, strict=True)) for steps in (a_step, b_step))
-    a_at = index.add(a_at, index.scale(index.floordiv(index.of(i), rows[1]), outer_row))
-    a_at = index.add(a_at, index.scale(index.mod(index.of(i), rows[1]), inner_row))
+    i, j, k = IVar("i", count), IVar("j", width), IVar("k", depth)
+    place = (index.of(i), index.of(j))
+    there = index.add(_looked_up(at, k), index.scale(index.floordiv(index.of(i), rows[1]), outer_row))
+    there = index.add(there, index.scale(index.mod(index.of(i), rows[1]), inner_row))
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Load(c, place, dtype), Load(a, (there,), dtype),
+        Load(b, (index.of(k), index.of(j)), dtype), c,
+    )
+    height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
+    kernel = Kernel(f"tile_places_{height}x{width}{_wide(dtype)}", [a, at, b, c], {c}, 1, body, inner=True)
+    kernel.registers = [acc, column, row]
+    kernel.size_params = [depth, outer_row, inner_row]
+    kernel.title = f"c[{count}, {width}] += a[{count}, at[depth]] @ b[depth, {width}]"
+    return kernel
+
+
+def _looked_up(table: Buf, k: IVar) -> Index:
+    return Index(((Lookup(table, (index.of(k),), k.extent), 1),))
+
+
+def _tile_body(
+    loops: tuple[IVar, IVar, IVar], registers: tuple[Buf, Buf, Buf], vectors: int, lanes: int, begin: Expr,
+    element: Expr, line: Expr, result: Buf, announced: Sequence[Stmt] = (),
+) -> list[Stmt]:
+    """Rows, columns and depth; sums, a column of rows' elements, a line of columns: all sums begin, take in one product
+    after another, and are stored."""
+    (i, j, k), (acc, row, column) = loops, registers
+    at, dtype = (index.of(i), index.of(j)), acc.dtype
 
     def columns(statement: Stmt, vectors: int = vectors) -> Loop:
         return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
 
-    def each_row(*statements: Stmt) -> Loop:
-        return Loop(i, index.ZERO, index.of(count), "unroll", list(statements))
+    def rows(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(i.extent), "unroll", list(statements))
 
-    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
+    product = Op("pair", (Load(row, (at[0], index.ZERO), dtype), Load(column, (at[1],), dtype)), dtype)
     step: list[Stmt] = [
-        columns(Store(column, (index.of(j),), Load(b, (index.add(b_at, index.of(j)),), dtype))),
-        each_row(columns(Store(row, at, Load(a, (a_at,), dtype)), 1), columns(Reduce(acc, at, "fma", product))),
+        columns(Store(column, (at[1],), line)),
+        *map(columns, announced),
+        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
     ]
-    for k in reversed(ks):
-        step = [Loop(k, index.ZERO, index.of(k.extent), "seq", step)]
-    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
-    body = [each_row(columns(Store(acc, at, begin))), *step, each_row(columns(Store(c, at, Load(acc, at, dtype))))]
-    height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
-    name = f"tile_{'add_' if adds else ''}{height}x{width}_{levels}{_wide(dtype)}"
-    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
+    return [
+        rows(columns(Store(acc, at, begin))),
+        Loop(k, index.ZERO, index.of(k.extent), "seq", step, unroll=STEPS),
+        rows(columns(Store(result, at, Load(acc, at, dtype)))),
+    ]
+
+
+def table_tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
+    """c[rows, width] = Σ_k a[k · a_step + row] · b[at[k] .. at[k] + width], in registers.
+
+    The steps of the depth lie in b where the table `at` says, and one after another in a: however many levels a walk
+    through windows has, this is one loop.
+    """
+    width = vectors * lanes
+    depth, a_step, c_row = (Dim(n, min=0) for n in ("depth", "a_step", "c_row"))
+    a = Buf("a", dtype, (1,), "arg")
+    b = Buf("b", dtype, (1,), "arg")
+    at = Buf("at", INT32, (depth,), "arg")
+    c = Buf("c", dtype, (tile_rows, width), "arg", (c_row, 1))
+    acc = Buf("c", dtype, (tile_rows, width), "register")
+    column = Buf("b", dtype, (width,), "register")
+    row = Buf("a", dtype, (tile_rows, lanes), "register")
+    i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Const(0, dtype), Load(a, (Index(((k, a_step), (i, 1))),), dtype),
+        Load(b, (index.add(_looked_up(at, k), index.of(j)),), dtype), c,
+    )
+    kernel = Kernel(f"tile_at_{tile_rows}x{width}{_wide(dtype)}", [a, b, at, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
-    kernel.size_params = [outer_row, inner_row, c_row]
-    for n in range(levels):
-        kernel.size_params += [depth[n], a_step[n], b_step[n]]
-    kernel.title = f"c[{count}, {width}] {'+' if adds else ''}= a[{count}, depth] @ b[depth, {width}]"
+    kernel.size_params = [depth, a_step, c_row]
+    kernel.title = f"c[{tile_rows}, {width}] = a[depth, {tile_rows}]ᵀ @ b[at[depth], {width}]"
     return kernel

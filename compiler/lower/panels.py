@@ -8,8 +8,9 @@ from collections.abc import Callable
 from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
+from ..graph.node import Node
 from ..graph.sizes import Extent
-from .blocks import Strip, cut, cut_rows, depth_step, shared_rows, strips
+from .blocks import TALL, Strip, cut, cut_in_place, cut_rows, depth_step, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
@@ -20,6 +21,7 @@ from .tiling import Plan, merged_stride
 
 Outer = dict[IVar, Index]
 
+NEAR = 0.8  # of the second cache, that an operand may take and still be read where it lies
 AHEAD = 16  # steps of depth by which what is packed next is announced
 
 
@@ -43,16 +45,18 @@ class Panels:
         self.depth = sizes.product(v.extent for v in p.depth)
         batch = sizes.product(v.extent for v in p.batch)
         self.full, self.last = strips(self.n, p)
+        self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
         self.lies = self._lies()
         worth = self.lies is None or not self._small()
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
+        # Where tiles read columns in place again and again, all but the first find them near.
+        self.ahead = self.far and isinstance(self.m, int) and self.m <= 2 * p.tile_rows
         self.across = None if self.lies or self.packed else self._across()
         self.apart = self.packed is None and self.place.pieces is None and self._packs_apart()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
-        self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         self.several = self.outer or self.step != self.depth
         reduced = sizes.hint(sizes.product(v.extent for v in self.stage.reduce))
         self.block, self.panels = self._cut(batch, reduced)
@@ -60,31 +64,55 @@ class Panels:
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
         self.chunk = IVar("chunk", chunks)
-        # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
-        over_rows = self.packed is not None
-        if (pieces := self.place.pieces) is not None:
-            over_rows = pieces.row(self.stage) is p.rows[0]
-            others = (batch,) if over_rows else (pieces.each, *(v.extent for v in p.batch[1:]), blocks)
-            self.per_piece = sizes.product((*others, groups))
-        if not over_rows:
-            b_at, group_at, block_at = index.unflatten(index.of(self.chunk), (batch, groups, blocks))
-        else:
-            block_at, b_at, group_at = index.unflatten(index.of(self.chunk), (blocks, batch, groups))
+        b_at, group_at, block_at = self._order(batch, groups, blocks)
         self.b_at = b_at
         self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
         self.first_panel = index.scale(group_at, self.panels)
         self.first_row = index.scale(block_at, self.block)
 
+    def _order(self, batch: Extent, groups: Extent, blocks: Extent) -> tuple[Index, Index, Index]:
+        """Which batch, group of panels and block of rows a chunk is. Where the loop around is cut into pieces, those
+        of a piece lie together."""
+        chunk, along, p = index.of(self.chunk), self._leading(), self.plan
+        if (along is p.rows) if along else self.packed is not None:
+            # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
+            self.per_piece = sizes.mul(batch, groups)
+            block_at, b_at, group_at = index.unflatten(chunk, (blocks, batch, groups))
+        elif along is p.columns:
+            self.per_piece = sizes.product((sizes.floordiv(self._lines(along), p.width * self.panels), batch, blocks))
+            group_at, b_at, block_at = index.unflatten(chunk, (groups, batch, blocks))
+        else:
+            self.per_piece = sizes.product((self._lines(along), groups, blocks)) if along else 1
+            b_at, group_at, block_at = index.unflatten(chunk, (batch, groups, blocks))
+        return b_at, group_at, block_at
+
+    def _leading(self) -> tuple[IVar, ...]:
+        """Which axes of the plan the rows lead that the loop around is cut along; none where it is not."""
+        if self.place.pieces is None:
+            return ()
+        row, p = self.place.pieces.row(self.stage), self.plan
+        return next(axes for axes in (p.rows, p.columns, p.batch) if row in axes[:1])
+
+    def _lines(self, along: tuple[IVar, ...]) -> Extent:
+        """How many of the points of these axes lie in a piece."""
+        assert self.place.pieces is not None
+        return sizes.product((self.place.pieces.each, *(v.extent for v in along[1:])))
+
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         """Rows and panels of a chunk."""
-        pieces = self.place.pieces
-        if pieces is not None and pieces.row(self.stage) is self.plan.rows[0]:
-            rows = sizes.product((pieces.each, *(v.extent for v in self.plan.rows[1:])))
-            assert isinstance(rows, int)
-            return rows, -(-self.n // self.plan.width) if isinstance(self.n, int) else 1
+        along, p = self._leading(), self.plan
+        if along and along is not p.batch:
+            lines = self._lines(along)
+            assert isinstance(lines, int)
+            if along is p.rows:
+                return lines, -(-self.n // p.width) if isinstance(self.n, int) else 1
+            rows = self.m if isinstance(self.m, int) else TALL * p.tile_rows
+            return rows, lines // p.width if isinstance(self.n, int) else 1
         if self.apart:
             return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
         itemsize = self.stage.node.dtype.itemsize
+        if self.lies is not None and isinstance(self.m, int) and isinstance(self.n, int):
+            return cut_in_place(self.plan, self.m, self.n, batch, reduced, self.target)
         block, panels = cut(
             self.plan, self.m, self.n, batch, reduced, self.step, self.several, itemsize, self.target
         )
@@ -96,6 +124,22 @@ class Panels:
         """Whether the columns' operand fits half of the first cache."""
         size = sizes.product((self.n, self.depth, self.stage.node.dtype.itemsize))
         return isinstance(size, int) and size <= self.target.l1 // 2
+
+    def _near(self, factor: Load) -> bool:
+        """Whether many rows can read the columns' operand over and over where it lies: it stays in the second cache,
+        a tile's rows in the first. Vectors that straddle lines would take twice as long, and where rows are few, it
+        pays to fetch what another core wrote all at once, as a copy."""
+        p, itemsize = self.plan, self.stage.node.dtype.itemsize
+        buf = self.place.buffer(factor.buf)
+        if not p.deep or self.outer or not isinstance(self.depth, int) or sizes.hint(self.m) < sizes.hint(self.n):
+            return False
+        if buf.storage != "arena" and not (isinstance(factor.buf, Node) and factor.buf.op.name == "variable"):
+            return False  # the caller chooses where it lies
+        vector = self.target.vector_bytes // itemsize
+        if any(not isinstance(stride, int) or stride % vector for stride in buf.strides[:-1]):
+            return False
+        size = sizes.hint(sizes.product(factor.buf.shape)) * itemsize
+        return size <= self.target.l2 * NEAR and 2 * p.tile_rows * self.depth * itemsize <= self.target.l1
 
     def _packs_apart(self) -> bool:
         """Whether a kernel in front packs all panels."""
@@ -125,7 +169,7 @@ class Panels:
         if merged_stride(offset, p.columns) != 1 or stride is None:
             return None
         itemsize = self.stage.node.dtype.itemsize
-        if self.m > 2 * p.tile_rows and not self._small():
+        if self.m > 2 * p.tile_rows and not self._small() and not self._near(factor):
             return None
         step = depth_step(self.depth, p.width, itemsize, p.panel_bytes)
         if self.last is not None and not self.last.whole and step != self.depth:

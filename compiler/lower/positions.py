@@ -2,25 +2,69 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from math import prod
 
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
-from ..graph.sizes import Extent
 from .blocks import BLOCK
 from .epilogue import finished, placed
 from .instantiate import Shared
-from .ir import Buf, Load, Loop, Stmt, Store
-from .schedule import lanes_for
-from .sliding import Level, Picture, WindowScheduler
-from .windows import CHUNKS, IMAGE_BYTES, RESULT_BYTES, known, runs, tile_height, vectors
+from .ir import Buf, Call, Kernel, Load, Loop, Stmt, Store
+from .microkernel import table_tile_kernel, tile_of
+from .schedule import SERIAL, lanes_for
+from .sliding import Picture, WindowScheduler
+from .windows import CHUNKS, IMAGE_BYTES, RESULT_BYTES, known, tile_height, vectors
 
 
 class PositionScheduler(WindowScheduler):
     """Chunks are images, or bands of them. Tiles have channels as rows and positions as columns; what lies between the
     end of one row of a picture and the begin of the next is computed in vain and never stored."""
+
+    def packing(self, name: str) -> Kernel | None:
+        """Puts the other operand in the order in which tiles read it: blocks of rows, steps of the depth, rows. What a
+        loop leaves alone is packed before it."""
+        p = self.plan
+        count = prod(known(v) for v in p.rows)
+        self.height = tile_height(count, p.tall)
+        blocks = -(-count // self.height)
+        loops, values = self._steps()
+        depth = prod(known(v) for v in loops)
+        shape = (sizes.mul(sizes.product(v.extent for v in p.shared), blocks), depth, self.height)
+        kept = self.place.before_loop(p.other, self.dtype, shape)
+        self.packed = kept or self.place.temporary("packed", self.dtype, shape)
+        chunk, i = IVar("chunk", shape[0]), IVar("i", self.height)
+        *shared, block = index.unflatten(index.of(chunk), (*(v.extent for v in p.shared), blocks))
+        first = index.scale(block, self.height)
+        values.update(zip(p.shared, shared, strict=True))
+        rows = index.unflatten(index.add(first, index.of(i)), tuple(v.extent for v in p.rows))
+        values.update(zip(p.rows, rows, strict=True))
+        line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
+        value = placed(p.other, values, self.place, {}, Shared())
+        body: list[Stmt] = [Store(self.packed, (index.of(chunk), line, index.of(i)), value)]
+        lanes = 2
+        while 2 * lanes <= min(self.height, p.lanes):
+            lanes *= 2
+        left = index.add(index.of(count), index.scale(first, -1)) if count % self.height else None
+        body = [Loop(i, index.ZERO, index.of(self.height), "vec", body, lanes, limit=left)]
+        for k in reversed(loops):
+            body = [Loop(k, index.ZERO, index.of(k.extent), "seq", body)]
+        body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]
+        kernel = Kernel(name, [], set(), chunk.extent, body, nodes=[self.stage.node])
+        kernel.serial = sizes.hint(sizes.product(shape)) < SERIAL
+        if kept is None:
+            return kernel
+        kernel.name = f"k_{self.packed.name}"
+        self.place.run_before_loop(kernel)
+        return None
+
+    def _steps(self) -> tuple[list[IVar], dict[IVar, Index]]:
+        """Loops over the depth in the order of the steps, and what the summed variables are in them."""
+        p = self.plan
+        summed = [v for v in (*p.outer, *(w.summed for w in p.windows)) if v.extent != 1]
+        loops = [IVar(f"k{n}", v.extent) for n, v in enumerate(summed)]
+        values = dict.fromkeys((w.summed for w in p.windows), index.ZERO)
+        return loops, {**values, **self.values, **{v: index.of(k) for v, k in zip(summed, loops, strict=True)}}
 
     def body(self) -> list[Stmt]:
         p = self.plan
@@ -41,32 +85,37 @@ class PositionScheduler(WindowScheduler):
         image = self._scratch("image", (picture.size + width,))
         leads = [IVar("c", v.extent) for v in p.outer]
         values = {**self.values, **{v: index.of(c) for v, c in zip(p.outer, leads, strict=True)}}
-        body = [self._clear(image)]
-        shift = index.scale(first, windows[0].out_step)
-        body += self._copy_image(picture, image, values, [(c, None) for c in leads], shift)
-        weights, base, steps, packing = self._other()
-        body += packing
-        row = max(p.rows, key=lambda v: sizes.hint(v.extent), default=IVar("row", 1))
-        rest = [v for v in p.rows if v is not row]
-        loops = [IVar("o", v.extent) for v in rest]
-        for v, o in zip(rest, loops, strict=True):
-            base = index.add(base, index.scale(index.of(o), steps[v]))
-        height = tile_height(known(row), p.tall)
+        self.before = [self._clear(image)]
+        shift = None if bands == 1 else index.scale(first, windows[0].out_step)
+        body = self._copy_image(picture, image, values, [(c, None) for c in leads], shift)
+        loops, at_step = self._steps()
+        depth = prod(known(v) for v in loops)
+        where = picture.at([index.add(index.scale(at_step[w.summed], w.sum_step), w.start) for w in windows])
+        for v, pitch in zip(p.outer, picture.lead, strict=True):
+            where = index.add(where, index.scale(at_step[v], pitch))
+        table = self._table(loops, where)
+        height, total = self.height, prod(known(v) for v in p.rows)
         result = self._scratch("tile", (height, blocks * width))
-        full, left = divmod(known(row), height)
+        shared = index.linear([self.values[v] for v in p.shared], tuple(v.extent for v in p.shared))
+        full, left = divmod(total, height)
         r = IVar("r", full)
-        tiled: list[Stmt] = []
-        for start, rows, loop in ((index.scale(index.of(r), height), height, r), (index.of(full * height), left, None)):
-            if not rows:
+        for block, rows in ((index.of(r), height), (index.of(full), left)):
+            if not rows or (block.terms and not full):
                 continue
-            offset = index.add(base, index.scale(start, steps.get(row, 0)))
-            inner = self._tile_row(picture, image, weights, offset, steps, row, rows, result, blocks, count)
-            others = dict(zip(rest, map(index.of, loops), strict=True))
-            inner += self._finish_row(picture, result, others, row, start, rows, first, band)
-            tiled += inner if loop is None else [Loop(loop, index.ZERO, index.of(full), "seq", inner)]
-        for o in reversed(loops):
-            tiled = [Loop(o, index.ZERO, index.of(o.extent), "seq", tiled)]
-        return body + tiled
+            number = index.add(index.scale(shared, -(-total // height)), block)
+            q = IVar("q", blocks)
+            column = index.scale(index.of(q), width)
+            key = (self.dtype, rows, count, p.lanes)
+            call = Call(
+                tile_of(self.tiles, table_tile_kernel, key),
+                ((self.packed, index.scale(number, depth * height)), (image, column), (table, index.ZERO),
+                 (result, column)),
+                (index.of(depth), index.of(height), index.of(blocks * width)),
+            )
+            inner: list[Stmt] = [Loop(q, index.ZERO, index.of(blocks), "seq", [call])]
+            inner += self._finish_row(picture, result, index.scale(block, height), rows, first, band)
+            body += [Loop(r, index.ZERO, index.of(full), "seq", inner)] if block.terms else inner
+        return body
 
     def _bands(self, lead: Sequence[int], outs: Sequence[int]) -> tuple[int, int]:
         """How many positions of the first axis a chunk takes, and the number of chunks that makes."""
@@ -88,59 +137,14 @@ class PositionScheduler(WindowScheduler):
         bands = -(-outs[0] // most)
         return -(-outs[0] // bands), bands
 
-    def _other(self) -> tuple[Buf, Index, dict[IVar, Extent], list[Stmt]]:
-        """The other operand as memory: where it begins, how far its variables move in it, and what puts it there."""
-        p = self.plan
-        moving = [v for v in (*p.rows, *p.outer, *(w.summed for w in p.windows)) if v.extent != 1]
-        if isinstance(p.other, Load) and not p.other.guards:
-            buf = self.place.buffer(p.other.buf)
-            offset = index.linear_strides(p.other.index, buf.strides)
-            steps = {v: offset.affine_in(v) for v in moving}
-            if all(s is not None for s in steps.values()):
-                at = {**self.values, **dict.fromkeys(moving, index.ZERO)}
-                base = index.linear_strides([index.substitute(i, at) for i in p.other.index], buf.strides)
-                return buf, base, {v: s for v, s in steps.items() if s is not None}, []
-        weights = self._scratch("weights", tuple(v.extent for v in moving) or (1,))
-        own = [IVar("w", v.extent) for v in moving]
-        values = {**self.values, **{v: index.of(o) for v, o in zip(moving, own, strict=True)}}
-        value = placed(p.other, values, self.place, {}, Shared())
-        body: list[Stmt] = [Store(weights, tuple(index.of(o) for o in own) or (index.ZERO,), value)]
-        for o in reversed(own):
-            body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
-        return weights, index.ZERO, dict(zip(moving, weights.strides, strict=False)), body
-
-    def _tile_row(
-        self, picture: Picture, image: Buf, weights: Buf, base: Index, steps: dict[IVar, Extent], row: IVar, rows: int,
-        result: Buf, blocks: int, count: int,
-    ) -> list[Stmt]:
-        """All tiles of some rows: one call for every phase that places of the windows fall into."""
-        p = self.plan
-        width = count * p.lanes
-        q = IVar("q", blocks)
-        column = index.scale(index.of(q), width)
-        body: list[Stmt] = []
-        for several in itertools.product(*(runs(w) for w in p.windows)):
-            levels: list[Level] = [
-                (v.extent, steps.get(v, 0), pitch) for v, pitch in zip(p.outer, picture.lead, strict=True)
-            ]
-            a_at, b_at = base, index.add(column, picture.phase([run.phase for run in several]))
-            for w, run, pitch in zip(p.windows, several, picture.pitches, strict=True):
-                step = steps.get(w.summed, 0)
-                levels.append((run.count, sizes.mul(step, run.step), run.apart * pitch))
-                a_at = index.add(a_at, sizes.mul(step, run.first))
-                b_at = index.add(b_at, run.at * pitch)
-            body.append(self._call(weights, a_at, image, b_at, result, column, (1, rows), count, bool(body),
-                                   (0, steps.get(row, 0), blocks * width), levels))
-        return [Loop(q, index.ZERO, index.of(blocks), "seq", body)]
-
     def _finish_row(
-        self, picture: Picture, result: Buf, rest: dict[IVar, Index], row: IVar, start: Index, rows: int, first: Index,
-        band: int,
+        self, picture: Picture, result: Buf, start: Index, rows: int, first: Index, band: int
     ) -> list[Stmt]:
         """What happens to finished rows, picture by picture; the last axis of positions is that of the lanes."""
         p = self.plan
         i = IVar("i", rows)
-        values = {**self.values, **rest, row: index.add(start, index.of(i))}
+        row = index.unflatten(index.add(start, index.of(i)), tuple(v.extent for v in p.rows))
+        values = {**self.values, **dict(zip(p.rows, row, strict=True))}
         column = index.ZERO
         ys: list[IVar] = []
         for k, (w, pitch) in enumerate(zip(p.windows, picture.pitches, strict=True)):

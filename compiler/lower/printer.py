@@ -61,7 +61,8 @@ def _block(body: Sequence[Stmt], depth: int, lines: list[str]) -> None:
     for s in body:
         if isinstance(s, Loop):
             hi = f"min({s.hi}, {s.limit})" if s.limit is not None else str(s.hi)
-            kind = f"{s.kind} {s.lanes}" + (f" x{s.unroll}" if s.unroll > 1 else "") if s.kind == "vec" else s.kind
+            kind = f"vec {s.lanes}" if s.kind == "vec" else s.kind
+            kind += f" x{s.unroll}" if s.unroll > 1 else ""
             lines.append(f"{pad}for {s.var} in {s.lo} .. {hi} {kind}:")
             _block(s.body, depth + 1, lines)
         elif isinstance(s, Store):

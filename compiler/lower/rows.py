@@ -38,13 +38,18 @@ from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
 
+SIDE_BY_SIDE = 256  # operations of vectors that are interleaved
+
 
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement, target: Target, name: str) -> None:
-        super().__init__(group, classes, place)
-        self.target = target
+    def __init__(
+        self, group: Group, classes: Classes, place: Placement, target: Target, name: str, steps: Extent | None = None
+    ) -> None:
+        """`steps` is the number of chunks where other kernels share them (see `chains.py`)."""
+        super().__init__(group, classes, place, walks_flat=steps is None)
+        self.target, self.steps = target, steps
         self.kernel = Kernel(name, [], set(), 1, [])
         self.values: dict[Stage, Buf] = {}
         self.announced: set[Buf] = set()
@@ -77,7 +82,11 @@ class RowScheduler(Arrangement):
         elif self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks = 1
-        elif isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+        elif self.steps is not None:
+            each = sizes.floordiv(rows, self.steps)
+            assert isinstance(each, int)
+            self.rows_per_chunk, self.chunks = each, self.steps
+        elif isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
             # No sum depends on how many rows a chunk has: expensive rows make more chunks.
             wanted = min(rows, CHUNKS, 2 * work // SERIAL)
             wanted = 1 << max(0, wanted.bit_length() - 1)
@@ -93,7 +102,7 @@ class RowScheduler(Arrangement):
         self.after: list[Stmt] = []
         self.frame_acc: dict[Stage, tuple[Buf, tuple[Index, ...]]] = {}
         for s in self.group.stages:
-            if not self._frame_reduced(s):
+            if not self.frame_reduced(s):
                 continue
             out = self._inner_out(s)
             lead: tuple[Index, ...] = ()
@@ -137,7 +146,7 @@ class RowScheduler(Arrangement):
             if home.storage == "register":
                 kept = Load(home, (), node.dtype)
                 return kept if fill is None else Guarded(guards, kept, fill, node.dtype)
-            if home.storage == "scratch":
+            if home in self.kernel.scratch:
                 axes = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
                 if self.flat:
                     axes = [self._flat_axis(producer)]
@@ -184,7 +193,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for s in nest.stages:
             value = self._expr(s, nest)
-            if self._frame_reduced(s):
+            if self.frame_reduced(s):
                 acc, where = self.frame_acc[s]
                 body.append(Reduce(acc, where, s.combine or "add", value))
             elif s.reduce and self._inner_reduced(s):
@@ -240,14 +249,15 @@ class RowScheduler(Arrangement):
         return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
-        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
+        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps. Plain
+        operations wait for memory rather than for each other, and several functions fill each other's gaps."""
         assert self.vec is not None
         n = self.inner_extent[self.vec].const
         cost, ops = sum(s.cost for s in nest.stages), sum(s.ops for s in nest.stages)
-        if not isinstance(n, int) or self.limit is not None or not 30 <= cost <= 150 or ops > 60:
+        if not isinstance(n, int) or self.limit is not None or not max(30, 2 * ops) <= cost <= 150:
             return 1
         lanes = self.target.vector_bytes // 4
-        return next((k for k in (4, 2) if n % (k * lanes) == 0), 1)
+        return next((k for k in (4, 2) if n % (k * lanes) == 0 and k * cost <= SIDE_BY_SIDE), 1)
 
     def _long(self) -> bool:
         assert self.vec is not None
@@ -295,7 +305,7 @@ class RowScheduler(Arrangement):
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        over_rows = self._frame_reduced(s)
+        over_rows = self.frame_reduced(s)
         if over_rows:
             home, where = self.frame_acc[s]
         elif self.place.external(s):

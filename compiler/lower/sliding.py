@@ -10,31 +10,16 @@ from math import gcd, prod
 
 from ..artifact import Target
 from ..graph import index, sizes
+from ..graph.dtypes import INT32, DType
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL
 from .epilogue import placed
 from .groups import Classes, Group
 from .instantiate import Shared
-from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
-from .microkernel import nested_tile_kernel, tile_of
+from .ir import Buf, Const, IndexValue, Kernel, Loop, Stmt, Store
 from .schedule import Placement, lanes_for
 from .windows import Window, WindowPlan
-
-Level = tuple[Extent, Extent, Extent]  # a loop over the depth: steps, and how far each moves in both operands
-
-
-def _merged(levels: Sequence[Level]) -> list[Level]:
-    """Levels without those of one step; what lies evenly in both operands becomes one."""
-    found: list[Level] = []
-    for extent, a, b in levels:
-        if extent == 1:
-            continue
-        if found and found[-1][1] == sizes.mul(a, extent) and found[-1][2] == sizes.mul(b, extent):
-            found[-1] = (sizes.mul(found[-1][0], extent), a, b)
-        else:
-            found.append((extent, a, b))
-    return found or [(1, 0, 0)]
 
 
 class Picture:
@@ -54,26 +39,40 @@ class Picture:
     def phase(self, phases: Sequence[int]) -> int:
         return self.plane * sum(p * prod(self.strides[k + 1 :]) for k, p in enumerate(phases))
 
+    def at(self, places: Sequence[Index]) -> Index:
+        """Where an element of a plane lies, by its places along the windows."""
+        found = index.ZERO
+        for k, (place, stride, pitch) in enumerate(zip(places, self.strides, self.pitches, strict=True)):
+            found = index.add(found, index.scale(index.floordiv(place, stride), pitch))
+            found = index.add(found, index.scale(index.mod(place, stride), self.plane * prod(self.strides[k + 1 :])))
+        return found
+
 
 class WindowScheduler(ABC):
     """Builds the kernel of a contraction over windows. `build` is the only entry; `body` is what a schedule adds."""
 
     def __init__(
-        self, group: Group, plan: WindowPlan, classes: Classes, place: Placement, target: Target, name: str,
+        self, group: Group, plan: WindowPlan, classes: Classes, place: Placement, target: Target,
         tiles: dict[tuple[object, ...], Kernel],
     ) -> None:
         self.group, self.plan, self.classes, self.place, self.target = group, plan, classes, place, target
         self.stage = group.stages[0]
         self.dtype = self.stage.node.dtype
-        self.kernel = Kernel(name, [], set(), 1, [])
+        self.kernel = Kernel("", [], set(), 1, [])
+        self.before: list[Stmt] = []  # what a range of chunks begins with
         self.tiles = tiles
         self.values: dict[IVar, Index] = {v: index.ZERO for v in self.stage.loop_axes if v.extent == 1}
 
-    def build(self) -> Kernel:
+    def packing(self, name: str) -> Kernel | None:
+        """The kernel that packs an operand, to run before the other; None where none is needed."""
+        return None
+
+    def build(self, name: str) -> Kernel:
+        self.kernel.name = name
         body = self.body()
         chunks = self.chunk.extent
         self.kernel.chunks = chunks
-        self.kernel.body = [Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
+        self.kernel.body = [*self.before, Loop(self.chunk, index.ZERO, index.of(chunks), "chunk", body)]
         self.kernel.nodes = [s.node for s in self.group.stages]
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in self.stage.loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
@@ -87,8 +86,8 @@ class WindowScheduler(ABC):
         self.chunk = IVar(name, sizes.product(extents))
         return index.unflatten(index.of(self.chunk), tuple(extents))
 
-    def _scratch(self, name: str, shape: tuple[Extent, ...]) -> Buf:
-        buf = Buf(name, self.dtype, shape, "scratch")
+    def _scratch(self, name: str, shape: tuple[Extent, ...], dtype: DType | None = None) -> Buf:
+        buf = Buf(name, dtype or self.dtype, shape, "scratch")
         self.kernel.scratch.append(buf)
         return buf
 
@@ -99,9 +98,10 @@ class WindowScheduler(ABC):
 
     def _copy_image(
         self, picture: Picture, home: Buf, values: dict[IVar, Index], lead: Sequence[tuple[IVar, Index | None]],
-        shift: Index,
+        shift: Index | None,
     ) -> list[Stmt]:
-        """Copies what lies at the places from `shift` on of the first window, padding included for all but the last.
+        """Copies what lies at the places from `shift` on of the first window, padding included for all but the last;
+        None where all of them lie there, whatever is copied.
 
         `lead` are the variables of the lead axes, with a limit for blocks that may be incomplete.
         """
@@ -121,7 +121,8 @@ class WindowScheduler(ABC):
         return result
 
     def _copy_phase(
-        self, picture: Picture, home: Buf, values: dict[IVar, Index], phases: Sequence[int], where: Index, shift: Index
+        self, picture: Picture, home: Buf, values: dict[IVar, Index], phases: Sequence[int], where: Index,
+        shift: Index | None,
     ) -> list[Stmt]:
         values = dict(values)
         where = index.add(where, picture.phase(phases))
@@ -129,8 +130,8 @@ class WindowScheduler(ABC):
         last = len(phases) - 1
         for k, (w, phase) in enumerate(zip(picture.windows, phases, strict=True)):
             stride, pitch = picture.strides[k], picture.pitches[k]
-            start = shift if k == 0 else index.ZERO
-            if k < last or start != index.ZERO:
+            start = shift if k == 0 and shift is not None else index.ZERO
+            if k < last or (k == 0 and shift is not None):
                 # Rows outside the image are cleared by the guards of its elements.
                 u = IVar("u" if k < last else "v", -(-(picture.reach[k] - phase) // stride))
                 at, place = index.of(u), index.add(index.scale(index.of(u), stride), index.add(start, phase))
@@ -153,14 +154,16 @@ class WindowScheduler(ABC):
             body = [Loop(u, index.ZERO, index.of(u.extent), "seq", body)]
         return body
 
-    def _call(
-        self, a: Buf, a_at: Index, b: Buf, b_at: Index, c: Buf, c_at: Index, rows: tuple[int, int], count: int,
-        adds: bool, strides: tuple[Extent, Extent, Extent], levels: Sequence[Level],
-    ) -> Stmt:
-        levels = _merged(levels)
-        key = (self.dtype, rows, count, self.plan.lanes, adds, len(levels))
-        sizes_ = [index.of(s) for s in (*strides, *(n for level in levels for n in level))]
-        return Call(tile_of(self.tiles, nested_tile_kernel, key), ((a, a_at), (b, b_at), (c, c_at)), tuple(sizes_))
+    def _table(self, loops: Sequence[IVar], where: Index) -> Buf:
+        """Where the steps of the depth lie, filled when a range of chunks begins."""
+        extents = tuple(v.extent for v in loops)
+        table = self._scratch("at", (sizes.product(extents),), INT32)
+        line = index.linear([index.of(v) for v in loops], extents)
+        fill: list[Stmt] = [Store(table, (line,), IndexValue(where, INT32))]
+        for v in reversed(loops):
+            fill = [Loop(v, index.ZERO, index.of(v.extent), "seq", fill)]
+        self.before += fill
+        return table
 
 
 def _elements(window: Window, reach: int, stride: int, phase: int) -> tuple[int, int, int] | None:

@@ -22,6 +22,7 @@ from .blocks import SERIAL
 LEAST, PARTS = 8, 32
 ROWS = 1024  # elements of a result that are enough for all cores
 FRACTION = 8  # the parts of the result are at most this fraction of the operands
+LONG = 8  # times the longer side of a result
 STEPS = 256  # of the sum in a part of a matrix product, at least
 
 
@@ -71,7 +72,8 @@ def _few(node: Node, target: Target) -> tuple[int, int] | None:
     over = max(range(n_out, len(extents)), key=lambda label: extents[label])
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
-    if prod(extents[:n_out]) >= ROWS and any(len(_labels(axes)) == len(extents) for axes in maps):
+    wide = {label for label, extent in enumerate(extents) if extent > 1}
+    if prod(extents[:n_out]) >= ROWS and any(wide <= _labels(axes) for axes in maps):
         return None  # whoever computes a row of the result reads rows of that operand that nobody else reads
     operands = prod(x.shape) + prod(y.shape)
     if operands * node.dtype.itemsize <= target.l2:
@@ -95,6 +97,8 @@ def _long(node: Node) -> tuple[int, int] | None:
     if steps <= max(sides) or min(sides) < 2 or 2 * steps * result < SERIAL:
         return None
     over = next(label for axis in maps[0] for label in labels[n_out:] if axis == plain(label))
+    if any(axes[-1] == plain(over) for axes in maps) and steps < LONG * max(sides):
+        return None  # rows that lie along the sum are read once, whoever reads them
     parts = next((k for k in (8, 4, 2, 6, 3, 5, 7) if k <= steps // STEPS and extents[over] % k == 0), None)
     return None if parts is None else (over, parts)
 

@@ -14,7 +14,7 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
-from .blocks import SERIAL, Strip, shallow
+from .blocks import SERIAL, Strip
 from .epilogue import finished
 from .groups import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
@@ -133,17 +133,18 @@ class TileScheduler(Panels):
         return Buf("rows", source.dtype, (count, p.tile_rows), "scratch")
 
     def _single(self) -> list[Stmt]:
-        """Tiles whose whole depth is one block: panel by panel, or row by row where the result outweighs the panels."""
+        """Tiles whose whole depth is one block."""
 
         def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
             return self._tile(strip, at, row, height, True, False, self.depth, index.ZERO, {})
 
-        if shallow(self.step, self.plan.width, False, self.stage.node.dtype.itemsize):
-            return self._over_rows(
-                lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
-            )
-        return self._over_panels(
-            lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+        return self._over_tiles(tile)
+
+    def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
+        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these
+        lie one step after another, which machines foresee; rows lie apart."""
+        return self._over_rows(
+            lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
         )
 
     def _several(self) -> list[Stmt]:
@@ -154,13 +155,11 @@ class TileScheduler(Panels):
         fresh = not any(o.extent != 1 for o in outer_vars)
 
         def block(start: Index, count: Extent, adds: bool) -> list[Stmt]:
-            def one(strip: Strip, at: Index) -> list[Stmt]:
-                return self._over_rows(
-                    lambda row, height: self._tile(strip, at, row, height, False, adds, count, start, outer)
-                )
+            def one(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
+                return self._tile(strip, at, row, height, False, adds, count, start, outer)
 
             fill = [] if self.apart else self._pack(start, outer, count)
-            return [*fill, *self._pack_rows(start, outer, count), *self._over_panels(one)]
+            return [*fill, *self._pack_rows(start, outer, count), *self._over_tiles(one)]
 
         body: list[Stmt]
         if self.step == self.depth:
@@ -259,7 +258,7 @@ class TileScheduler(Panels):
             panel = self.panel[strip], index.scale(first, strip.width), strip.width
         elif self.packed is not None:
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
-            panel = self.packed.buf, first, strip.width
+            panel = self.packed.buf, first, p.width
         else:
             assert self.lies is not None
             columns, there, stride = self.lies
@@ -277,7 +276,7 @@ class TileScheduler(Panels):
             if self.several and self.home is None:
                 place = index.add(place, index.scale(at, p.width))
             result = tile, place, width
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.far and strip not in self.panel)
+        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, self.ahead and strip not in self.panel)
         call = Call(
             tile_of(self.tiles, tile_kernel, key),
             ((source, base), panel[:2], result[:2]),

@@ -21,6 +21,9 @@ from .stages import Stage
 STORED = 0.6  # vector operations that a byte costs on its way to main memory and back
 GATHERED = 50.0  # copies in order that an element costs which is computed while it is turned, lane by lane
 PANEL_BYTES = 32768  # what a packed panel may take of the first cache
+TURNED = 2.0  # times the cost of a copy: packing what lies along the depth
+DEEP = 512  # steps of depth in a panel that tiles stream from the second cache
+TALLEST = ({2: 6}, {3: 8, 4: 6})  # rows of tiles by their vectors, with few registers and with many; else 8
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +41,7 @@ class Plan:
     lanes: int
     cost: float
     panel_bytes: int = PANEL_BYTES
+    deep: bool = False  # the rows' operand is contiguous along the depth
 
     @property
     def width(self) -> int:
@@ -129,6 +133,13 @@ def chosen(plan: Plan, choice: Choice) -> Plan:
     return replace(plan, tile_vectors=vectors, tile_rows=rows, panel_bytes=panel_bytes)
 
 
+def narrower(plan: Plan) -> Plan:
+    """The plan with a tile of two vectors at most."""
+    if plan.tile_vectors <= 2:
+        return plan
+    return replace(plan, tile_vectors=2, tile_rows=tile_height(sizes.product(v.extent for v in plan.rows), 8))
+
+
 def index_vars(factor: Expr) -> set[IVar]:
     """The variables that an operand is read by."""
     found: set[IVar] = set()
@@ -140,6 +151,15 @@ def index_vars(factor: Expr) -> set[IVar]:
 
 def _loads(factor: Expr) -> list[Load]:
     return [e for e in expressions([factor]) if isinstance(e, Load)]
+
+
+def _tile_vectors(columns: Extent, lanes: int, target: Target) -> int:
+    """Vectors of a tile whose rows lie along the depth: few rows and many columns, for columns are read one after the
+    other, rows from as many places as there are. Panels are alike as far as they can be."""
+    if not isinstance(columns, int) or target.registers < 32:
+        return 1 if sizes.hint(columns) <= lanes else 2
+    count = -(-columns // lanes)
+    return -(-count // -(-count // 4))
 
 
 def _orient(
@@ -172,20 +192,23 @@ def _orient(
         at = index.linear(load.index, load.buf.shape)
         stride = at.affine_in(along) if along is not None else 0
         turned = load is packed and not load.guards and merged_stride(at, depth) == 1
-        away = GATHERED if computed else 3.0 if turned else 8.0
+        away = GATHERED if computed else TURNED if turned else 8.0
         pack_stride = max(pack_stride, 1.0 if stride in (0, 1) and not load.guards else away)
-    if pack_stride == 3 and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
+    if pack_stride == TURNED and min(m, n) < 4 and k >= 4 * lanes and merged_stride(offset, depth) == 1:
         return None  # both lie along the depth, and so can the lanes
     m_static = sizes.product(v.extent for v in row_tile)
     vectors = 1 if n <= lanes else 2
+    deep = merged_stride(offset, depth) == 1
+    if deep:
+        vectors = _tile_vectors(sizes.product(v.extent for v in column_tile), lanes, target)
     lies = isinstance(packed, Load) and pack_stride == 1
     if lies and isinstance(m_static, int) and m_static <= 4:
         # Few rows: a wider tile keeps as many sums going.
         most = target.registers // 2 // m_static if target.registers >= 32 else 6 // m_static
         vectors = max(vectors, min(8, most, n // lanes))
-    tall = 8 if target.registers >= 32 else 6 if vectors == 2 else 8
+    tall = TALLEST[target.registers >= 32].get(vectors, 8)
     tile_rows = tile_height(m_static, tall)
-    out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 5.0
+    out_stride = 1.0 if merged_stride(out, column_tile) == 1 else 10.0
     padded = -(-n // lanes) * lanes / n
     rest = 1
     for v in (*batch, *row_rest, *column_rest, *outer):
@@ -197,7 +220,8 @@ def _orient(
     cost = rest * (padded * m * n * k / lanes + packing + m * n * 0.3 * out_stride + fetched)
     if not row_tile or not column_tile or not depth:
         return None
+    panel_bytes = max(PANEL_BYTES, DEEP * vectors * lanes * dtype.itemsize) if deep else PANEL_BYTES
     return Plan(
         rows_operand, (*batch, *row_rest, *column_rest), row_tile, column_tile, outer, depth, tile_rows, vectors, lanes,
-        cost,
+        cost, panel_bytes, deep,
     )

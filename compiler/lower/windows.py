@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import gcd, prod
+from math import prod
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -215,27 +215,3 @@ def row_blocks(plan: WindowPlan, stage: Stage) -> tuple[int, int]:
 def tile_height(rows: int, tall: int) -> int:
     """Rows of a tile, so that few are left over."""
     return min(range(1, min(tall, rows) + 1), key=lambda r: (-(-rows // r) * (r + 1), -r))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Places of a window, one every `step` from `first` on: their elements have one phase and lie `apart`."""
-
-    first: int
-    step: int
-    count: int
-    phase: int
-    at: int
-    apart: int
-
-
-def runs(window: Window) -> list[Run]:
-    """The places of a window by the phase of the stride that their elements lie in."""
-    stride = window.out_step
-    period = stride // gcd(stride, window.sum_step)
-    found = []
-    for first in range(min(period, known(window.summed))):
-        place = window.start + window.sum_step * first
-        count = -(-(known(window.summed) - first) // period)
-        found.append(Run(first, period, count, place % stride, place // stride, window.sum_step * period // stride))
-    return found

@@ -36,6 +36,7 @@ def _layers(dtype: str) -> tuple[list[ad.Array], list[ad.Array]]:
         outputs.extend((y, *ad.grad(ad.sum(y * y), [a, b])))
 
     add(ad.nn.conv1d, (3, 3, 150), (5, 3, 3), stride=2, padding=1)
+    add(ad.nn.conv1d, (18, 3, 63), (5, 3, 3), padding=1)  # in two bands of which the first is the longer
     add(ad.nn.conv2d, (2, 5, 13, 11), (11, 5, 3, 2), padding=1)
     add(ad.nn.conv2d, (5, 4, 16, 17), (18, 2, 3, 3), stride=(3, 2), padding=2, dilation=(1, 2), groups=2)
     add(ad.nn.conv3d, (2, 3, 6, 7, 9), (9, 3, 2, 3, 2), stride=(1, 2, 1), padding=1)
