@@ -45,7 +45,6 @@ class Fuser:
         self.group_of: dict[Stage, Group] = {}
         self.groups: list[Group] = []
         self.parts_of: dict[Node, list[Stage]] = {}  # those that are placed
-        self.walkers: dict[Node, list[Group]] = {}  # which groups read a node, in order
 
     def run(self) -> list[Group]:
         for stage in self.stages:
@@ -70,7 +69,6 @@ class Fuser:
         if kind == "row" and (
             self._fold(stage, needed) or self._trail(stage, needed) or self._join(stage, needed, beside)
             or (beside and self._join(stage, needed | beside)) or self._alongside(stage, needed)
-            or self._passing(stage, needed)
         ):
             return
         if kind == "row" and not needed and self._join_parts(stage):
@@ -192,21 +190,6 @@ class Fuser:
                 return True
         return False
 
-    def _passing(self, stage: Stage, needed: set[Group]) -> bool:
-        """Adds a sum over rows to a group, however far back, that takes these rows through the cache as it is. So the
-        gradient of a scale, wanted at the very end, comes with what is handed on to the layer before."""
-        if not in_chunks(stage):
-            return False
-        first = max((g.number for g in needed), default=-1)
-        for node, at in stage.reads:
-            if {v for i in at for v in i.vars()} != set(stage.loop_axes):
-                continue
-            for walker in reversed(self.walkers.get(node, [])[-NEAR:]):
-                home = walker.root()
-                if home.number > first and home.kind == "row" and self._extend(home, stage):
-                    return True
-        return False
-
     def _between(self, early: Group, late: Group) -> bool:
         """Whether a group that runs between the two needs `early`, which then cannot move down to `late`."""
         return any(
@@ -314,9 +297,6 @@ class Fuser:
         for node, at in stage.reads:
             if node in self.maker and self.group_of[self.maker[node]].root() is group:
                 continue
-            walkers = self.walkers.setdefault(node, [])
-            if not walkers or walkers[-1] is not group:
-                walkers.append(group)
             for k, i in enumerate(at):
                 v = i.as_var()
                 if v is not None:

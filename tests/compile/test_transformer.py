@@ -99,24 +99,6 @@ def test_what_lies_across_is_stored_rather_than_computed_while_it_is_turned() ->
     assert not any("sigmoid" in name for name in names), names
 
 
-def test_gradients_of_scales_come_with_what_is_handed_on() -> None:
-    """However far the layer is from the end: a sum over rows needs no kernel where one takes them along anyway."""
-
-    def layers(count: int) -> tuple[list[Any], list[Any]]:
-        x, scales = ad.input("x", (96, 64)), [ad.input(f"s{k}", (64,)) for k in range(count)]
-        weights = [ad.input(f"w{k}", (64, 64)) for k in range(count)]
-        y = x
-        for scale, w in zip(scales, weights, strict=True):
-            y = y + ad.nn.layer_norm(y, scale) @ w
-        return [x, *scales, *weights], ad.grad((y * y).mean(), [x, *weights, *scales])
-
-    checked(*layers(2))
-    inputs, gradients = layers(8)
-    program = Program("layers", tuple(x.node for x in inputs), tuple(g.node for g in gradients))
-    sums = [k for k in kernels(program) if any("parts" in b.name and b.shape[1:] == (64,) for b in k.writes)]
-    assert len(sums) == 8 and all(len(k.writes) > 1 for k in sums), [(k.name, k.writes) for k in sums]
-
-
 def test_rows_with_gaps_in_arrays_of_more_axes() -> None:
     """Rows of 1024 bytes get a gap, unless the rows of an array are walked through as one."""
     x, w, whole = ad.input("x", (3, 8, 64)), ad.input("w", (64, 256)), ad.input("u", (8, 256, 20))
