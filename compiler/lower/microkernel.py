@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..graph import index
+from ..graph import index, sizes
 from ..graph.dtypes import INT32, DType
 from ..graph.index import Index, IVar, Lookup
 from ..graph.sizes import Dim
@@ -15,11 +15,14 @@ AHEAD = 8  # steps of depth by which the panel is announced
 STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
 
 
-def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False) -> Kernel:
+def tile_kernel(
+    dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bool, ahead: bool = False, asks: bool = False
+) -> Kernel:
     """c[rows, width] (+)= Σ_k a[row · row_stride + k · depth_stride] · b[k, width], in registers.
 
     The rows of b and c are `panel_stride` and `result_stride` elements apart. `ahead` announces b some rows early,
-    which pays where it comes from far away.
+    which pays where it comes from far away. A tile that `asks` announces one place of `next`, `next_stride` elements
+    apart, with every few steps: what is packed when it is done.
     """
     width = vectors * lanes
     strides = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
@@ -39,24 +42,38 @@ def tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int, adds: bo
     def rows(*statements: Stmt) -> Loop:
         return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
 
-    element = Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype)
     product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
-    step: list[Stmt] = [
-        columns(Store(column, (index.of(j),), Load(b, (index.of(k), index.of(j)), dtype))),
-        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
-    ]
-    if ahead:
-        step.insert(1, columns(Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))))
+
+    def step(k: Index) -> list[Stmt]:
+        here = index.add(index.scale(index.of(i), row_stride), index.scale(k, depth_stride))
+        found: list[Stmt] = [columns(Store(column, (index.of(j),), Load(b, (k, index.of(j)), dtype)))]
+        if ahead:
+            found.append(columns(Prefetch(b, (index.add(k, AHEAD), index.of(j)))))
+        element = columns(Store(row, at, Load(a, (here,), dtype)), 1)
+        return [*found, rows(element, columns(Reduce(acc, at, "fma", product)))]
+
     begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
-    body: list[Stmt] = [
-        rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(depth), "seq", step, unroll=STEPS),
-        rows(columns(Store(c, at, Load(acc, at, dtype)))),
-    ]
-    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{tile_rows}x{width}{_wide(dtype)}"
-    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
+    name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{'asking_' if asks else ''}"
+    kernel = Kernel(f"{name}{tile_rows}x{width}{_wide(dtype)}", [a, b, c], {c}, 1, [], inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]
+    along: list[Stmt] = [Loop(k, index.ZERO, index.of(depth), "seq", step(index.of(k)), unroll=STEPS)]
+    if asks:
+        later, next_stride = Buf("next", dtype, (1,), "arg"), Dim("next_stride", min=0)
+        kernel.params.append(later)
+        kernel.size_params.append(next_stride)
+        whole = sizes.floordiv(depth, STEPS)
+        q, u = IVar("q", whole), IVar("u", STEPS)
+        there = index.add(index.scale(index.of(q), STEPS), index.of(u))
+        four = Loop(u, index.ZERO, index.of(STEPS), "unroll", step(there))
+        ask = Prefetch(later, (Index(((q, next_stride),)),))
+        along = [
+            Loop(q, index.ZERO, index.of(whole), "seq", [ask, four]),
+            Loop(k, index.of(sizes.mul(whole, STEPS)), index.of(depth), "seq", step(index.of(k))),
+        ]
+    kernel.body = [
+        rows(columns(Store(acc, at, begin))), *along, rows(columns(Store(c, at, Load(acc, at, dtype))))
+    ]
     kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
 
