@@ -123,3 +123,4 @@ class Artifact:
     parallel: bool  # whether any kernel has more than one chunk
     workspace: int | None  # bytes, None when it depends on run-time dimensions
     functions: int = 0  # distinct C functions behind the kernels, those that only kernels call included
+    small: bool = False  # whether every call ends so soon that nobody minds waiting for it

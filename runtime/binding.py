@@ -26,6 +26,16 @@ typedef int32_t (*adjoint_grower)(adjoint_context *, uint64_t);
 typedef void (*adjoint_release)(adjoint_context *);
 typedef uint64_t (*adjoint_clocker)(void);
 typedef int32_t (*adjoint_count)(void);
+typedef struct adjoint_bound {
+  adjoint_entry entry;
+  const void *args;
+  void *workspace;
+  adjoint_context *context;
+  const void *inside;
+  const void *result;
+  int64_t count;
+  int64_t busy;
+} adjoint_bound;
 void *dlopen(const char *path, int mode);
 void *dlsym(void *library, const char *name);
 char *dlerror(void);

@@ -1,17 +1,17 @@
-"""What `compile` returns: a function of NumPy arrays, and its bound form."""
+"""What `compile` returns: a function of NumPy arrays."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
 from adjoint.errors import DTypeError, ExecutionError, ShapeError, SymbolicError
 from adjoint.runtime.arguments import READY, admit, arrange, check_out, flatten_out
+from adjoint.runtime.bound import BoundFunction, bind
 from adjoint.runtime.locks import Guard, LockRegistry, registry
-from adjoint.runtime.memory import Array, Regions, aligned_bytes, overlap
+from adjoint.runtime.memory import Array, Regions, overlap
 from adjoint.runtime.native import NativeExecutor, Storage
 from adjoint.runtime.signature import ShapeBinder, Signature, packer
 from adjoint.runtime.trampoline import Parts, make_trampoline, make_trampoline_into
@@ -25,13 +25,6 @@ class Executor(Protocol):
     """
 
     def run(self, inputs: list[Array], outputs: list[Array], extents: list[int]) -> None: ...
-
-
-@runtime_checkable
-class Preparer(Protocol):
-    """An executor that can bind its arguments once."""
-
-    def prepare(self, inputs: list[Array], outputs: list[Array], extents: list[int]) -> Callable[[], None]: ...
 
 
 class Report(Protocol):
@@ -74,10 +67,10 @@ class CompiledFunction:
         self._dtypes_in = [np.dtype(p.dtype) for p in signature.inputs]
         self._shapes_in = [p.shape for p in signature.inputs]
         self._dtypes = [np.dtype(p.dtype) for p in signature.outputs]
-        self._pack = packer(signature.structure, len(signature.outputs))
+        self.pack = packer(signature.structure, len(signature.outputs))
         self._variables = Regions([s.array for s in storages])
         self._updated = Regions([s.array for s in storages if s.id in written])
-        self._guard: Guard | None = locks.connect([s.id for s in storages], written)
+        self.guard: Guard | None = locks.connect([s.id for s in storages], written)
         self._short: Callable[..., Any] = self._long
         self._short_into: Callable[..., Any] = self._long
         if isinstance(executor, NativeExecutor):
@@ -85,10 +78,10 @@ class CompiledFunction:
                 executor,
                 signature,
                 self._binder,
-                self._guard,
+                self.guard,
                 self._updated,
                 self._variables,
-                self._pack,
+                self.pack,
                 self._long,
             )
             self._short, self._short_into = make_trampoline(parts), make_trampoline_into(parts)
@@ -123,7 +116,7 @@ class CompiledFunction:
         if out is not None:
             return self._call_into(out, inputs, binding.outputs, binding.extents)
         outputs = [np.empty(s, d) for s, d in zip(binding.outputs, self._dtypes, strict=True)]
-        guard = self._guard
+        guard = self.guard
         if guard is None:
             self.executor.run(inputs, outputs, binding.extents)
         else:
@@ -132,7 +125,7 @@ class CompiledFunction:
                 self.executor.run(inputs, outputs, binding.extents)
             finally:
                 guard.leave(held)
-        return self._pack(outputs)
+        return self.pack(outputs)
 
     def _call_into(self, out: Any, inputs: list[Array], shapes: list[tuple[int, ...]], extents: list[int]) -> Any:
         buffers = flatten_out(self.signature, out)
@@ -146,15 +139,15 @@ class CompiledFunction:
         # A buffer inside a variable is filled last: until the end, the variable must have its old value.
         late = [self._variables.touches(buffer) for buffer in buffers]
         targets = [np.empty_like(b) if wait else b for b, wait in zip(buffers, late, strict=True)]
-        held = self._guard.enter() if self._guard is not None else None
+        held = self.guard.enter() if self.guard is not None else None
         try:
             self.executor.run(inputs, targets, extents)
             for buffer, target, wait in zip(buffers, targets, late, strict=True):
                 if wait:
                     buffer[...] = target
         finally:
-            if self._guard is not None:
-                self._guard.leave(held)
+            if self.guard is not None:
+                self.guard.leave(held)
         return out
 
     def bind(self, *args: Any, **named: Any) -> BoundFunction:
@@ -178,7 +171,7 @@ class CompiledFunction:
                 raise SymbolicError(f"{head} it must not lie in the memory of a variable of the function")
             inputs.append(array)
         binding = self._binder.bind(tuple([a.shape for a in inputs]))
-        return BoundFunction(self, inputs, binding.outputs, binding.extents)
+        return bind(self, inputs, binding.outputs, binding.extents)
 
     @property
     def memory(self) -> int:
@@ -241,48 +234,3 @@ class CompiledFunction:
         if self.report is None:
             raise ExecutionError(f"{self.name} was made without a report, so it cannot be dumped, exported or pickled")
         return self.report
-
-
-class BoundFunction:
-    """A compiled function with its arguments bound: each call is one C call, and returns views of its own buffers.
-
-    Not re-entrant: a call during a call raises ExecutionError. `outputs` are the buffers in flat order.
-    """
-
-    __slots__ = ("_acquire", "_guard", "_held", "_only", "_pack", "_release", "_run", "function", "outputs")
-
-    def __init__(
-        self, function: CompiledFunction, inputs: list[Array], shapes: list[tuple[int, ...]], extents: list[int]
-    ) -> None:
-        self.function = function
-        self.outputs = [
-            aligned_bytes(int(np.prod(s, dtype=np.int64)) * np.dtype(p.dtype).itemsize).view(p.dtype).reshape(s)
-            for s, p in zip(shapes, function.signature.outputs, strict=True)
-        ]
-        executor, outputs = function.executor, self.outputs
-        self._run: Callable[[], None] = (
-            executor.prepare(inputs, outputs, extents)
-            if isinstance(executor, Preparer)
-            else lambda: executor.run(inputs, outputs, extents)
-        )
-        self._pack, self._guard = function._pack, function._guard
-        busy = threading.Lock()
-        self._acquire, self._release = busy.acquire, busy.release
-        self._only = self.outputs[0] if isinstance(function.signature.structure, int) else None
-
-    def __call__(self) -> Any:
-        # Small functions take less time than a call of Python's, so there is none here that can be spared.
-        if not self._acquire(False):
-            raise ExecutionError(f"{self.function.name}: called while it runs; bind one for each thread")
-        try:
-            if self._guard is None:
-                self._run()
-            else:
-                held = self._guard.enter()
-                try:
-                    self._run()
-                finally:
-                    self._guard.leave(held)
-        finally:
-            self._release()
-        return self._pack(self.outputs) if self._only is None else self._only

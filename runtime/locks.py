@@ -7,7 +7,9 @@ lock, until a later compile makes one of its storages hot.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import threading
 import time
 import weakref
@@ -18,25 +20,40 @@ _Lock = Any  # threading.RLock is a function until Python 3.13, so no type
 
 
 class Group:
-    """A connected set of hot storages and its lock. Reentrant, so that a finaliser that calls does not hang."""
+    """A connected set of hot storages and its lock. Reentrant, so that a finaliser that calls does not hang.
 
-    __slots__ = ("__weakref__", "lock")
+    `inside[0]` counts the calls that hold the lock, for code that cannot ask the lock itself. It changes under the
+    interpreter's lock alone, before such a call begins and after it has ended.
+    """
+
+    __slots__ = ("__weakref__", "inside", "lock")
 
     def __init__(self) -> None:
         self.lock: _Lock = threading.RLock()
+        self.inside = bytearray(1)
 
 
 class Guard:
-    """What one function holds while it runs: `held = guard.enter()` … `guard.leave(held)`."""
+    """What one function holds while it runs: `held = guard.enter()` … `guard.leave(held)`.
 
-    __slots__ = ("__weakref__", "_free_calls", "group", "touched")
+    A call that keeps the interpreter's lock from beginning to end needs neither, but must not begin while others of its
+    group are inside: `inside` holds the address of their number, or 0 while there is no group.
+    """
+
+    __slots__ = ("__weakref__", "_free_calls", "group", "inside", "touched")
 
     def __init__(self, touched: frozenset[int]) -> None:
         self.touched = touched
         self.group: Group | None = None
+        self.inside = bytearray(struct.calcsize("P"))
         self._free_calls: list[None] = []  # one entry for each call that runs without a lock
 
-    def enter(self) -> _Lock | None:
+    def join(self, group: Group) -> None:
+        """Take part in a group from now on."""
+        self.group = group
+        self.inside[:] = struct.pack("P", ctypes.addressof(ctypes.c_char.from_buffer(group.inside)))
+
+    def enter(self) -> Group | None:
         """Wait until the function may run; what comes back is to be given to `leave`."""
         while True:
             group = self.group
@@ -47,17 +64,18 @@ class Guard:
                 # A compile gave this function a lock between the two looks.
                 self._free_calls.pop()
             else:
-                lock = group.lock
-                lock.acquire()
+                group.lock.acquire()
                 if self.group is group:
-                    return lock
-                lock.release()
+                    group.inside[0] += 1
+                    return group
+                group.lock.release()
 
-    def leave(self, held: _Lock | None) -> None:
+    def leave(self, held: Group | None) -> None:
         if held is None:
             self._free_calls.pop()
         else:
-            held.release()
+            held.inside[0] -= 1
+            held.lock.release()
 
     def wait_for_free_calls(self) -> None:
         """Wait until every call that entered without a lock has ended."""
@@ -122,10 +140,10 @@ class LockRegistry:
                 continue
             if guard.group is None:
                 with group.lock:  # its calls from now on queue here, while those that run without a lock end
-                    guard.group = group
+                    guard.join(group)
                     guard.wait_for_free_calls()
             else:
-                guard.group = group
+                guard.join(group)
 
     def _find(self, storage: int) -> int:
         root = storage
@@ -154,6 +172,7 @@ class LockRegistry:
         self._mutex = threading.Lock()
         for group in self._groups.values():
             group.lock = threading.RLock()
+            group.inside[0] = 0
         for guard in list(self._guards):
             guard.forget_calls()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +42,7 @@ class Frame:
 
     __slots__ = (
         "__weakref__",
+        "arrays",
         "base",
         "context",
         "counters",
@@ -62,6 +63,7 @@ class Frame:
         self.base = ffi.NULL
         self.extents: list[int] | None = None
         self.counters: Array | None = None
+        self.arrays: object = None
         self.home = home
 
 
@@ -110,6 +112,8 @@ class NativeExecutor:
         if len(self._extents) != len(artifact.dims):
             raise CompileError(f"{artifact.name}: {len(self._extents)} extents for {len(artifact.dims)} dimensions")
         self._check_storages()
+        # A call that is over at once may keep the interpreter's lock; one that waits for other threads may not.
+        self.small = artifact.small and not (artifact.parallel and self.threads > 1)
         self._needs_tape = False
         self.free: list[Frame] = []
         self._bound: weakref.WeakSet[Frame] = weakref.WeakSet()
@@ -151,22 +155,15 @@ class NativeExecutor:
         if len(frame.home) < IDLE_FRAMES:
             frame.home.append(frame)
 
-    def prepare(self, inputs: list[Array], outputs: list[Array], extents: list[int]) -> Callable[[], None]:
-        """`run` with everything bound: a function without arguments that is one C call. Not re-entrant."""
+    def bound_frame(self, inputs: list[Array], outputs: list[Array], extents: list[int]) -> Frame:
+        """A frame for calls with these arrays alone, which it keeps: its table holds bare addresses. Not re-entrant."""
         frame = self.new_frame()
         self._bound.add(frame)
         for slot, array in zip((*self.input_slots, *self.output_slots), (*inputs, *outputs), strict=True):
             frame.table[slot] = self._from_buffer(array)
         self.set_extents(frame, extents)
-        entry, table, context, recover = self.entry, frame.table, frame.context, self.recover
-        held = (inputs, outputs)  # the table holds bare addresses
-
-        def call(_held: object = held) -> None:
-            status = entry(table, frame.base, context)
-            if status:
-                recover(frame, status)
-
-        return call
+        frame.arrays = (inputs, outputs)
+        return frame
 
     @property
     def workspace_bytes(self) -> int:

@@ -249,7 +249,7 @@ def test_functions_that_touch_no_updated_variable_may_run_in_many_threads() -> N
         for _ in range(40):
             assert (f(arguments[k]) == expected[k]).all()
 
-    assert f._guard is None or f._guard.group is None
+    assert f.guard is None or f.guard.group is None
     in_threads(*(lambda k=k: work(k) for k in range(6)))
 
 
@@ -257,9 +257,9 @@ def test_functions_connected_by_variables_that_one_updates_share_one_lock() -> N
     """No update is lost and no call sees half of one; compiling one more function joins the locks of two others."""
     v, w = (ad.variable(np.zeros(5000, np.float32), name=n) for n in "vw")
     step_v, step_w = (ad.compile([], (), updates={u: u + 1}) for u in (v, w))
-    assert step_v._guard.group is not step_w._guard.group
+    assert step_v.guard.group is not step_w.guard.group
     both = ad.compile([], [v, w], updates={v: v + 1, w: w + 1})
-    assert step_v._guard.group is step_w._guard.group is both._guard.group
+    assert step_v.guard.group is step_w.guard.group is both.guard.group
 
     def read() -> None:
         for _ in range(100):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..artifact import ABI, ABI_HEADER, Artifact, CheckInfo, DimSpec, KernelInfo, Param
@@ -10,12 +11,14 @@ from ..graph import sizes
 from ..graph.elementwise import failure
 from ..graph.node import Node
 from ..graph.sizes import Dim
-from ..lower.ir import Kernel, in_pieces
+from ..lower.ir import Kernel, Run, ScanLoop, Step, WhileLoop, in_pieces, inner_steps
 from ..lower.lowering import Module
 from .env import template
 from .kernel import Function, KernelPrinter
 from .types import memory
 from .units import Calls, print_units
+
+SMALL = 1 << 19  # operations of a small function, which take less than a millisecond on any machine
 
 
 def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: bool = True) -> Artifact:
@@ -49,7 +52,26 @@ def emit(module: Module, version: str, site_numbers: dict[Node, int], *, split: 
         parallel=any(k.chunks != 1 and not k.serial for k in module.kernels) or bool(in_pieces(module.steps)),
         workspace=None if dynamic else module.layout.total,  # type: ignore[arg-type]
         functions=len(calls.functions),
+        small=not dims and _is_small(module.steps),
     )
+
+
+def _is_small(steps: Sequence[Step]) -> bool:
+    """Whether a call does few operations, whatever the data are."""
+    total = 0
+    pending = [(step, 1) for step in steps]
+    while pending:
+        step, times = pending.pop()
+        if isinstance(step, WhileLoop):
+            return False
+        if isinstance(step, ScanLoop):
+            times *= sizes.hint(step.length)
+        if isinstance(step, Run):
+            total += times * max(1, sizes.hint(step.kernel.flops))
+        pending += [(inner, times) for within in inner_steps(step) for inner in within]
+        if total > SMALL:
+            return False
+    return True
 
 
 def print_functions(module: Module, sites: dict[Node, int]) -> Calls:

@@ -27,6 +27,7 @@ from ..lower.ir import (
     Store,
     expressions,
     operands,
+    row_major,
     walk,
 )  # fmt: skip
 from .expr import Value
@@ -151,9 +152,13 @@ class KernelPrinter(StatementPrinter):
     def _declare_scratch(self, shared: bool) -> None:
         offset: Any = 0
         for buf in self.kernel.scratch:
+            if buf.base is not None:
+                self.names.locals[buf] = self.names.locals[buf.base]
+                continue
             name = self.names.fresh(buf.name)
             self.names.locals[buf] = name
-            extent = " * ".join(self.extent(n) for n in buf.shape) or "1"
+            extents = buf.shape if buf.strides == row_major(buf.shape) else (plan.spanned(buf),)
+            extent = " * ".join(self.extent(n) for n in extents) or "1"
             if shared:
                 self.emit(f"{memory(buf.dtype)} *const {name} = ({memory(buf.dtype)} *)(void *)(scratch + "
                           f"{self.extent(offset)}); /* [{', '.join(map(str, buf.shape))}] */")
@@ -272,7 +277,7 @@ class KernelPrinter(StatementPrinter):
             n = hi.const
             assert isinstance(n, int)
             full, rest = n // lanes, n % lanes
-            if full and full <= max(loop.unroll, 1) and not (rest and full > 1):
+            if full and (_named(loop.body) or (full <= max(loop.unroll, 1) and not (rest and full > 1))):
                 for c in range(full):
                     self.lanes_body(loop, index.of(c * lanes), None, c % loop.unroll, memo)
             elif full:
@@ -286,6 +291,8 @@ class KernelPrinter(StatementPrinter):
             self.emit(f"const int64_t {name} = {bound};")
             bound = name
         var = self.vector_main(loop, bound, memo, None)
+        if all(_multiple(i, lanes) for i in (hi, loop.limit) if i is not None):
+            return
         self.emit(f"if ({var} < {bound}) {{")
         self.indent += 1
         left = self.names.temp("left")
@@ -379,6 +386,17 @@ class KernelPrinter(StatementPrinter):
         self.nested(easy, memo)
         self.emit("else {")
         self.nested(loop.body, memo)
+
+
+def _multiple(i: Index, n: int) -> bool:
+    return all(isinstance(c, int) and c % n == 0 for c in (i.const, *(c for _, c in i.terms)))
+
+
+def _named(body: Sequence[Stmt]) -> bool:
+    """Whether a straight line writes or reads a row of registers, which have names rather than places."""
+    lines = [s for s in body if isinstance(s, (Store, Reduce))]
+    touched = [s.buf for s in lines] + [e.buf for e in expressions([s.value for s in lines]) if isinstance(e, Load)]
+    return any(buf.storage == "register" and buf.shape for buf in touched)
 
 
 def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:

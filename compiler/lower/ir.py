@@ -42,7 +42,8 @@ class Buf:
     storage: str
     strides: tuple[Extent, ...] = ()
     array: np.ndarray[Any, Any] | None = None  # contents of a constant
-    base: Buf | None = None  # what a view is part of: a loop steps through it, or it starts at one record for good
+    base: Buf | None = None  # what a view is part of (a loop steps through it, or it starts at one record for good), or
+    # scratch whose place it takes
     shift: Extent = 0  # the record of the base at which a view starts
     ahead: int = 0  # elements from what an iteration touches to what to ask memory for
 

@@ -33,8 +33,12 @@ class Layout:
 
 def nbytes(buf: Buf) -> Extent:
     """Bytes that the buffer spans, the gaps of padded rows included."""
-    count = sizes.mul(buf.shape[0], buf.strides[0]) if buf.shape else 1
-    return sizes.mul(count, buf.dtype.itemsize)
+    return sizes.mul(spanned(buf), buf.dtype.itemsize)
+
+
+def spanned(buf: Buf) -> Extent:
+    """Elements that the buffer spans."""
+    return next((sizes.mul(n, k) for n, k in zip(buf.shape, buf.strides, strict=True) if k != 0), 1)
 
 
 def aligned(n: Extent) -> Extent:
@@ -50,6 +54,8 @@ def on_stack(kernel: Kernel) -> bool:
 def scratch_bytes(kernel: Kernel) -> Extent:
     total: Extent = 0
     for buf in kernel.scratch:
+        if buf.base is not None:
+            continue
         total = sizes.add(total, aligned(nbytes(buf)))
     return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph import index, sizes
@@ -35,45 +35,20 @@ def tile_kernel(
     row = Buf("a", dtype, (tile_rows, lanes), "register")
     i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
     at = (index.of(i), index.of(j))
-
-    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
-        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
-
-    def rows(*statements: Stmt) -> Loop:
-        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
-
-    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
-
-    def step(k: Index) -> list[Stmt]:
-        here = index.add(index.scale(index.of(i), row_stride), index.scale(k, depth_stride))
-        found: list[Stmt] = [columns(Store(column, (index.of(j),), Load(b, (k, index.of(j)), dtype)))]
-        if ahead:
-            found.append(columns(Prefetch(b, (index.add(k, AHEAD), index.of(j)))))
-        element = columns(Store(row, at, Load(a, (here,), dtype)), 1)
-        return [*found, rows(element, columns(Reduce(acc, at, "fma", product)))]
-
-    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
+    later, next_stride = Buf("next", dtype, (1,), "arg"), Dim("next_stride", min=0)
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Load(c, at, dtype) if adds else Const(0, dtype),
+        Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype), Load(b, (index.of(k), index.of(j)), dtype), c,
+        [Prefetch(b, (index.add(index.of(k), AHEAD), index.of(j)))] if ahead else [],
+        (later, next_stride) if asks else None,
+    )
     name = f"tile_{'add_' if adds else ''}{'far_' if ahead else ''}{'asking_' if asks else ''}"
-    kernel = Kernel(f"{name}{tile_rows}x{width}{_wide(dtype)}", [a, b, c], {c}, 1, [], inner=True)
+    params = [a, b, c, later] if asks else [a, b, c]
+    kernel = Kernel(f"{name}{tile_rows}x{width}{_wide(dtype)}", params, {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, row_stride, depth_stride, panel_stride, result_stride]
-    along: list[Stmt] = [Loop(k, index.ZERO, index.of(depth), "seq", step(index.of(k)), unroll=STEPS)]
     if asks:
-        later, next_stride = Buf("next", dtype, (1,), "arg"), Dim("next_stride", min=0)
-        kernel.params.append(later)
         kernel.size_params.append(next_stride)
-        whole = sizes.floordiv(depth, STEPS)
-        q, u = IVar("q", whole), IVar("u", STEPS)
-        there = index.add(index.scale(index.of(q), STEPS), index.of(u))
-        four = Loop(u, index.ZERO, index.of(STEPS), "unroll", step(there))
-        ask = Prefetch(later, (Index(((q, next_stride),)),))
-        along = [
-            Loop(q, index.ZERO, index.of(whole), "seq", [ask, four]),
-            Loop(k, index.of(sizes.mul(whole, STEPS)), index.of(depth), "seq", step(index.of(k))),
-        ]
-    kernel.body = [
-        rows(columns(Store(acc, at, begin))), *along, rows(columns(Store(c, at, Load(acc, at, dtype))))
-    ]
     kernel.title = f"c[{tile_rows}, {width}] {'+' if adds else ''}= a[{tile_rows}, depth] @ b[depth, {width}]"
     return kernel
 
@@ -92,54 +67,79 @@ def _wide(dtype: DType) -> str:
     return "d" if dtype.itemsize == 8 else ""
 
 
-def nested_tile_kernel(
-    dtype: DType, rows: tuple[int, int], vectors: int, lanes: int, adds: bool, levels: int
-) -> Kernel:
-    """c[rows, width] (+)= Σ a[row offset + depth offset] · b[depth offset, width], in registers.
+def place_tile_kernel(dtype: DType, rows: tuple[int, int], vectors: int, lanes: int) -> Kernel:
+    """c[rows, width] += Σ_k a[row offset + at[k]] · b[k, width], in registers.
 
-    Rows come in two levels with a stride each; the depth has as many levels as it takes to walk through a window.
+    Rows come in two levels with a stride each, and the steps of the depth lie in a where the table `at` says.
     """
     width, count = vectors * lanes, rows[0] * rows[1]
-    outer_row, inner_row, c_row = (Dim(n, min=0) for n in ("outer_row", "inner_row", "c_row"))
+    depth, outer_row, inner_row = (Dim(n, min=0) for n in ("depth", "outer_row", "inner_row"))
     a = Buf("a", dtype, (1,), "arg")
-    b = Buf("b", dtype, (1,), "arg")
-    c = Buf("c", dtype, (count, width), "arg", (c_row, 1))
+    at = Buf("at", INT32, (depth,), "arg")
+    b = Buf("b", dtype, (depth, width), "arg")
+    c = Buf("c", dtype, (count, width), "arg")
     acc = Buf("c", dtype, (count, width), "register")
     column = Buf("b", dtype, (width,), "register")
     row = Buf("a", dtype, (count, lanes), "register")
-    depth = [Dim(f"depth{n}", min=0) for n in range(levels)]
-    a_step, b_step = ([Dim(f"{side}_step{n}", min=0) for n in range(levels)] for side in "ab")
-    i, j = IVar("i", count), IVar("j", width)
-    ks = [IVar(f"k{n}", depth[n]) for n in range(levels)]
-    at = (index.of(i), index.of(j))
-    a_at, b_at = (Index(zip(ks, steps, strict=True)) for steps in (a_step, b_step))
-    a_at = index.add(a_at, index.scale(index.floordiv(index.of(i), rows[1]), outer_row))
-    a_at = index.add(a_at, index.scale(index.mod(index.of(i), rows[1]), inner_row))
+    i, j, k = IVar("i", count), IVar("j", width), IVar("k", depth)
+    place = (index.of(i), index.of(j))
+    there = index.add(_looked_up(at, k), index.scale(index.floordiv(index.of(i), rows[1]), outer_row))
+    there = index.add(there, index.scale(index.mod(index.of(i), rows[1]), inner_row))
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Load(c, place, dtype), Load(a, (there,), dtype),
+        Load(b, (index.of(k), index.of(j)), dtype), c,
+    )
+    height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
+    kernel = Kernel(f"tile_places_{height}x{width}{_wide(dtype)}", [a, at, b, c], {c}, 1, body, inner=True)
+    kernel.registers = [acc, column, row]
+    kernel.size_params = [depth, outer_row, inner_row]
+    kernel.title = f"c[{count}, {width}] += a[{count}, at[depth]] @ b[depth, {width}]"
+    return kernel
+
+
+def _looked_up(table: Buf, k: IVar) -> Index:
+    return Index(((Lookup(table, (index.of(k),), k.extent), 1),))
+
+
+def _tile_body(
+    loops: tuple[IVar, IVar, IVar], registers: tuple[Buf, Buf, Buf], vectors: int, lanes: int, begin: Expr,
+    element: Load, line: Load, result: Buf, announced: Sequence[Stmt] = (), asked: tuple[Buf, Dim] | None = None,
+) -> list[Stmt]:
+    """Rows, columns and depth; sums, a column of rows' elements, a line of columns: all sums begin, take in one product
+    after another, and are stored. With every few steps one more place of what is `asked` for is announced."""
+    (i, j, k), (acc, row, column) = loops, registers
+    at, dtype = (index.of(i), index.of(j)), acc.dtype
 
     def columns(statement: Stmt, vectors: int = vectors) -> Loop:
         return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
 
-    def each_row(*statements: Stmt) -> Loop:
-        return Loop(i, index.ZERO, index.of(count), "unroll", list(statements))
+    def rows(*statements: Stmt) -> Loop:
+        return Loop(i, index.ZERO, index.of(i.extent), "unroll", list(statements))
 
-    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
-    step: list[Stmt] = [
-        columns(Store(column, (index.of(j),), Load(b, (index.add(b_at, index.of(j)),), dtype))),
-        each_row(columns(Store(row, at, Load(a, (a_at,), dtype)), 1), columns(Reduce(acc, at, "fma", product))),
-    ]
-    for k in reversed(ks):
-        step = [Loop(k, index.ZERO, index.of(k.extent), "seq", step)]
-    begin: Expr = Load(c, at, dtype) if adds else Const(0, dtype)
-    body = [each_row(columns(Store(acc, at, begin))), *step, each_row(columns(Store(c, at, Load(acc, at, dtype))))]
-    height = f"{rows[0]}_{rows[1]}" if rows[0] > 1 else f"{count}"
-    name = f"tile_{'add_' if adds else ''}{height}x{width}_{levels}{_wide(dtype)}"
-    kernel = Kernel(name, [a, b, c], {c}, 1, body, inner=True)
-    kernel.registers = [acc, column, row]
-    kernel.size_params = [outer_row, inner_row, c_row]
-    for n in range(levels):
-        kernel.size_params += [depth[n], a_step[n], b_step[n]]
-    kernel.title = f"c[{count}, {width}] {'+' if adds else ''}= a[{count}, depth] @ b[depth, {width}]"
-    return kernel
+    product = Op("pair", (Load(row, (at[0], index.ZERO), dtype), Load(column, (at[1],), dtype)), dtype)
+
+    def step(there: Index) -> list[Stmt]:
+        one, several = (
+            Load(e.buf, tuple(index.substitute(n, {k: there}) for n in e.index), e.dtype) for e in (element, line)
+        )
+        return [
+            columns(Store(column, (at[1],), several)),
+            *map(columns, announced),
+            rows(columns(Store(row, at, one), 1), columns(Reduce(acc, at, "fma", product))),
+        ]
+
+    if asked is None:
+        along: list[Stmt] = [Loop(k, index.ZERO, index.of(k.extent), "seq", step(index.of(k)), unroll=STEPS)]
+    else:
+        whole = sizes.floordiv(k.extent, STEPS)
+        q, u = IVar("q", whole), IVar("u", STEPS)
+        few = step(index.add(index.scale(index.of(q), STEPS), index.of(u)))
+        ask = Prefetch(asked[0], (Index(((q, asked[1]),)),))
+        along = [
+            Loop(q, index.ZERO, index.of(whole), "seq", [ask, Loop(u, index.ZERO, index.of(STEPS), "unroll", few)]),
+            Loop(k, index.of(sizes.mul(whole, STEPS)), index.of(k.extent), "seq", step(index.of(k))),
+        ]
+    return [rows(columns(Store(acc, at, begin))), *along, rows(columns(Store(result, at, Load(acc, at, dtype))))]
 
 
 def table_tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:
@@ -158,25 +158,10 @@ def table_tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) ->
     column = Buf("b", dtype, (width,), "register")
     row = Buf("a", dtype, (tile_rows, lanes), "register")
     i, j, k = IVar("i", tile_rows), IVar("j", width), IVar("k", depth)
-    place = (index.of(i), index.of(j))
-
-    def columns(statement: Stmt, vectors: int = vectors) -> Loop:
-        return Loop(j, index.ZERO, index.of(vectors * lanes), "vec", [statement], lanes, vectors)
-
-    def rows(*statements: Stmt) -> Loop:
-        return Loop(i, index.ZERO, index.of(tile_rows), "unroll", list(statements))
-
-    there = Index(((Lookup(at, (index.of(k),), depth), 1), (j, 1)))
-    element = Load(a, (Index(((k, a_step), (i, 1))),), dtype)
-    product = Op("pair", (Load(row, (index.of(i), index.ZERO), dtype), Load(column, (index.of(j),), dtype)), dtype)
-    body: list[Stmt] = [
-        rows(columns(Store(acc, place, Const(0, dtype)))),
-        Loop(k, index.ZERO, index.of(depth), "seq", [
-            columns(Store(column, (index.of(j),), Load(b, (there,), dtype))),
-            rows(columns(Store(row, place, element), 1), columns(Reduce(acc, place, "fma", product))),
-        ]),
-        rows(columns(Store(c, place, Load(acc, place, dtype)))),
-    ]
+    body = _tile_body(
+        (i, j, k), (acc, row, column), vectors, lanes, Const(0, dtype), Load(a, (Index(((k, a_step), (i, 1))),), dtype),
+        Load(b, (index.add(_looked_up(at, k), index.of(j)),), dtype), c,
+    )
     kernel = Kernel(f"tile_at_{tile_rows}x{width}{_wide(dtype)}", [a, b, at, c], {c}, 1, body, inner=True)
     kernel.registers = [acc, column, row]
     kernel.size_params = [depth, a_step, c_row]

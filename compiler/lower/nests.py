@@ -50,12 +50,14 @@ class Nest:
 class Arrangement:
     """The loops of one group of row stages, and the indices at which these loops touch what the stages touch."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement) -> None:
+    def __init__(self, group: Group, classes: Classes, place: Placement, walks_flat: bool = True) -> None:
+        """`walks_flat` allows one walk through arrays that are walked through alike, whatever their axes."""
         self.group, self.classes, self.place = group, classes, place
         self.maker = {s.node: s for s in group.stages}
         self.frame = settled(group.frame, group.stages, classes)
         self.pieces = place.pieces
-        self.flat = self._is_flat() and (self.pieces is None or all(map(self.pieces.lead, group.stages)))
+        whole = self.pieces is None or all(map(self.pieces.lead, group.stages))
+        self.flat = walks_flat and whole and self._is_flat()
         self.vec = self._choose_vec()
         if any(any(classes.find(v) is self.vec for v in s.reduce) and self._inner_out(s) for s in group.stages):
             # Lanes that are summed up have no place each in an array of results.
@@ -224,7 +226,7 @@ class Arrangement:
         inner = [c for c in found if (c not in self.frame or c is self.vec) and c.extent != 1]
         return tuple(sorted(inner, key=lambda c: c is self.vec))
 
-    def _frame_reduced(self, stage: Stage) -> bool:
+    def frame_reduced(self, stage: Stage) -> bool:
         return any(self.classes.find(v) in self.frame for v in stage.reduce)
 
     def _inner_reduced(self, stage: Stage) -> tuple[IVar, ...]:
@@ -244,7 +246,7 @@ class Arrangement:
         reduced = self._inner_reduced(stage)
         if not reduced or len(reduced) == len(self._inner(stage)):
             return False
-        return self.vec in reduced or not self._frame_reduced(stage)
+        return self.vec in reduced or not self.frame_reduced(stage)
 
     def _assign_nests(self) -> None:
         self.nests: list[Nest] = []

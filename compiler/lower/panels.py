@@ -10,7 +10,7 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
-from .blocks import Strip, cut, cut_in_place, cut_rows, depth_step, shared_rows, strips
+from .blocks import TALL, Strip, cut, cut_in_place, cut_rows, depth_step, shared_rows, strips
 from .epilogue import placed
 from .instantiate import Shared
 from .ir import Buf, Call, Const, Load, Loop, Prefetch, Routine, Stmt, Store
@@ -66,28 +66,50 @@ class Panels:
         groups = sizes.ceildiv(sizes.ceildiv(self.n, p.width), self.panels)
         chunks = sizes.product((batch, groups, blocks))
         self.chunk = IVar("chunk", chunks)
-        # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
-        over_rows = self.packed is not None
-        if (pieces := self.place.pieces) is not None:
-            over_rows = pieces.row(self.stage) is p.rows[0]
-            others = (batch,) if over_rows else (pieces.each, *(v.extent for v in p.batch[1:]), blocks)
-            self.per_piece = sizes.product((*others, groups))
-        if not over_rows:
-            b_at, group_at, block_at = index.unflatten(index.of(self.chunk), (batch, groups, blocks))
-        else:
-            block_at, b_at, group_at = index.unflatten(index.of(self.chunk), (blocks, batch, groups))
+        b_at, group_at, block_at = self._order(batch, groups, blocks)
         self.b_at = b_at
         self.batch_at = dict(zip(p.batch, index.unflatten(b_at, tuple(v.extent for v in p.batch)), strict=True))
         self.first_panel = index.scale(group_at, self.panels)
         self.first_row = index.scale(block_at, self.block)
 
+    def _order(self, batch: Extent, groups: Extent, blocks: Extent) -> tuple[Index, Index, Index]:
+        """Which batch, group of panels and block of rows a chunk is. Where the loop around is cut into pieces, those
+        of a piece lie together."""
+        chunk, along, p = index.of(self.chunk), self._leading(), self.plan
+        if (along is p.rows) if along else self.packed is not None:
+            # Neighbours share rows: what an iteration hands on to the next then stays with the core that made it.
+            self.per_piece = sizes.mul(batch, groups)
+            block_at, b_at, group_at = index.unflatten(chunk, (blocks, batch, groups))
+        elif along is p.columns:
+            self.per_piece = sizes.product((sizes.floordiv(self._lines(along), p.width * self.panels), batch, blocks))
+            group_at, b_at, block_at = index.unflatten(chunk, (groups, batch, blocks))
+        else:
+            self.per_piece = sizes.product((self._lines(along), groups, blocks)) if along else 1
+            b_at, group_at, block_at = index.unflatten(chunk, (batch, groups, blocks))
+        return b_at, group_at, block_at
+
+    def _leading(self) -> tuple[IVar, ...]:
+        """Which axes of the plan the rows lead that the loop around is cut along; none where it is not."""
+        if self.place.pieces is None:
+            return ()
+        row, p = self.place.pieces.row(self.stage), self.plan
+        return next(axes for axes in (p.rows, p.columns, p.batch) if row in axes[:1])
+
+    def _lines(self, along: tuple[IVar, ...]) -> Extent:
+        """How many of the points of these axes lie in a piece."""
+        assert self.place.pieces is not None
+        return sizes.product((self.place.pieces.each, *(v.extent for v in along[1:])))
+
     def _cut(self, batch: Extent, reduced: int) -> tuple[int, int]:
         """Rows and panels of a chunk."""
-        pieces = self.place.pieces
-        if pieces is not None and pieces.row(self.stage) is self.plan.rows[0]:
-            rows = sizes.product((pieces.each, *(v.extent for v in self.plan.rows[1:])))
-            assert isinstance(rows, int)
-            return rows, -(-self.n // self.plan.width) if isinstance(self.n, int) else 1
+        along, p = self._leading(), self.plan
+        if along and along is not p.batch:
+            lines = self._lines(along)
+            assert isinstance(lines, int)
+            if along is p.rows:
+                return lines, -(-self.n // p.width) if isinstance(self.n, int) else 1
+            rows = self.m if isinstance(self.m, int) else TALL * p.tile_rows
+            return rows, lines // p.width if isinstance(self.n, int) else 1
         if self.apart:
             return cut_rows(self.plan, self.m, self.n, batch, reduced, self.target)
         itemsize = self.stage.node.dtype.itemsize

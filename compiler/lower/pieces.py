@@ -22,6 +22,8 @@ from .tiling import Plan, orientations, tile_height
 
 TILES = 2  # tiles of rows in a piece at least: each panel of a matrix then serves more than one
 LEAST = 1 << 11  # operations of a piece in one iteration from which on calling kernels costs little beside them
+MANY = 16  # pieces from which on it does not matter whether all cores have as many
+DEARER = 1.25  # what a product may take longer, as the cost model has it, for its rows to stay apart
 
 
 class UnfitError(Exception):
@@ -168,38 +170,49 @@ def _rows(
     """Rows of a piece."""
     rows = sizes.hint(extent)
     wanted = max(CHUNKS, 2 * target.workers)
-    tiles = [p.tile_rows for s, p in plans.items() if p.rows == (s.axes[axes[s.node]],)]
-    if tiles:
-        tall = max(tiles)
-        count = min(wanted, rows // (TILES * tall)) if isinstance(extent, int) else rows
+    tall = [p.tile_rows for s, p in plans.items() if p.rows == (s.axes[axes[s.node]],)]
+    wide = [p.width for s, p in plans.items() if p.columns == (s.axes[axes[s.node]],)]
+    if tall or wide:
+        least = max([TILES * n for n in tall] + wide)
+        if not isinstance(extent, int):
+            return least
+        stored = sum(s.node.dtype.itemsize * sizes.hint(sizes.product(s.node.shape)) for s in stages) // rows
+        count = min(wanted, rows // least)
         if count < 2:
             return None
-        stored = sum(s.node.dtype.itemsize * sizes.hint(sizes.product(s.node.shape)) for s in stages) // rows
-        most = max(TILES * tall, target.l2 // 2 // max(1, stored))
-        each = min(-(-rows // count), most) if isinstance(extent, int) else TILES * tall
-        tile = tile_height(each, tall)
+        # As many for one core as for another.
+        each = min(-(-rows // (1 << (count.bit_length() - 1))), max(least, target.l2 // 2 // max(1, stored)))
+        tile = max(wide) if wide else tile_height(each, max(tall))
         return -(-each // tile) * tile
     most = max(sizes.hint(sizes.product(v.extent for v in s.loop_axes)) // rows for s in stages)
     each = max(1, GRAIN // max(1, most))
     if isinstance(extent, int):
         each = min(each, max(-(-extent // wanted), -(-LEAST * extent // max(1, work))))
+        count = 1 << (-(-extent // each) - 1).bit_length()
+        each = max(1, -(-extent // count)) if count <= MANY else each
     if any(axes[s.node] == len(s.axes) - 1 for s in stages):
         each = -(-each // WHOLE) * WHOLE  # lanes may lie along the rows
     return each
 
 
 def cut_plan(stage: Stage, plan: Plan, pieces: Pieces, target: Target) -> Plan:
-    """The plan of a contraction in pieces: the rows of the loop lead either those of tiles or what tiles go over."""
+    """The plan of a contraction in pieces: the rows of the loop lead the rows or columns of tiles, or what tiles go
+    over."""
     row = pieces.row(stage)
-    options = [o for o in (plan, *orientations(stage, target)) if row in (*o.rows[:1], *o.batch[:1])]
-    if not options:
-        raise UnfitError
-    found = options[0]
-    if found.rows[0] is not row:
-        return found
-    rows = sizes.mul(pieces.each, sizes.product(v.extent for v in found.rows[1:]))
-    if isinstance(rows, int) and rows % found.tile_rows:
-        found = replace(found, tile_rows=tile_height(rows, found.tile_rows))
-    if not isinstance(rows, int) or rows % found.tile_rows:
-        raise UnfitError
-    return found
+    for found in (plan, *orientations(stage, target)):
+        if found.cost > DEARER * plan.cost or row not in (*found.rows[:1], *found.columns[:1], *found.batch[:1]):
+            continue
+        along = next(axes for axes in (found.rows, found.columns, found.batch) if row in axes[:1])
+        if along is found.batch:
+            return found
+        lines = sizes.mul(pieces.each, sizes.product(v.extent for v in along[1:]))
+        if not isinstance(lines, int):
+            continue
+        if along is found.columns:
+            if lines % found.width == 0:
+                return found
+            continue
+        tile = next(n for n in range(found.tile_rows, 0, -1) if lines % n == 0)
+        if 2 * tile >= found.tile_rows:
+            return replace(found, tile_rows=tile)
+    raise UnfitError

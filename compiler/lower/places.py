@@ -7,12 +7,17 @@ from math import prod
 
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
+from ..graph.sizes import Extent
 from .epilogue import finished, placed
 from .instantiate import Shared
-from .ir import Buf, Const, Load, Loop, Stmt, Store
+from .ir import Buf, Call, Const, Load, Loop, Routine, Stmt, Store
+from .microkernel import place_tile_kernel, tile_of
 from .schedule import lanes_for
-from .sliding import Level, Picture, WindowScheduler
+from .sliding import Picture, WindowScheduler
+from .tiling import merged_stride
 from .windows import IMAGE_BYTES, PANEL_BYTES, known, panels, row_blocks, tile_height, vectors
+
+STRETCH = 64  # positions that are turned at once, so that what is written stays near
 
 
 class PlaceScheduler(WindowScheduler):
@@ -42,6 +47,11 @@ class PlaceScheduler(WindowScheduler):
         image = self._scratch("image", (picture.size,))
         packed = self._scratch("panel", (band * pixels, width))
         axes = [*zip(own, picture.lead, strict=True)]
+        steps = [IVar("y", n) for n in depths]
+        where = index.ZERO
+        for y, w, pitch in zip(steps, p.windows, picture.pitches, strict=True):
+            where = index.add(where, index.scale(index.add(index.scale(index.of(y), w.sum_step), w.start), pitch))
+        table = self._table(steps, where)
         places = [IVar("k", w.out.extent) for w in p.windows]
         axes += [(k, w.out_step * pitch) for k, w, pitch in zip(places, p.windows, picture.pitches, strict=True)]
         tiled, rows = self._row_tile(axes, count)
@@ -56,14 +66,13 @@ class PlaceScheduler(WindowScheduler):
             values[p.own[0]] = index.add(first_own, index.of(own[0]))
             values.update({v: index.of(c) for v, c in zip(p.own[1:], own[1:], strict=True)})
         leads = [(c, left if k == 0 else None) for k, c in enumerate(own)]
-
         whole, rest = divmod(known(first.summed), band)
 
         def step(start: Index, depth: int) -> list[Stmt]:
             shift = None if whole == 1 and not rest else index.scale(start, first.sum_step)
             body = self._copy_image(picture, image, values, leads, shift)
             body += self._pack(packed, {**self.values, **outer}, start, depth, columns)
-            return body + self._multiply(picture, image, packed, sums, axes, tiled, rows, count, depth)
+            return body + self._multiply(table, image, packed, sums, axes, tiled, rows, count, depth * pixels)
 
         if whole == 1 and not rest:
             body = step(index.ZERO, band)
@@ -78,7 +87,8 @@ class PlaceScheduler(WindowScheduler):
         around: list[Stmt] = [Loop(unit, index.ZERO, index.of(p.per_part), "seq", body, limit=last)]
         order = [v for v, _ in axes if v not in tiled] + list(tiled)
         line = index.linear([index.of(v) for v in order], tuple(v.extent for v in order))
-        return [self._clear(image), self._clear(sums), *around,
+        self.before += [self._clear(image), *([self._clear(packed)] if columns % width else [])]
+        return [self._clear(sums), *around,
                 *self._finish_sums(sums, line, own, first_own, left, places, part, columns, width)]
 
     def _depth(self, own: Sequence[IVar], width: int) -> int:
@@ -112,6 +122,8 @@ class PlaceScheduler(WindowScheduler):
         p = self.plan
         width = packed.shape[1]
         assert isinstance(width, int)
+        if (across := self._across(columns, width)) is not None:
+            return self._turn(*across, packed, values, start, depth, min(columns, width))
         j = IVar("j", width)
         column = index.add(self.first_column, index.of(j))
         values = {**values, **dict(zip(p.rows, index.unflatten(column, tuple(v.extent for v in p.rows)), strict=True))}
@@ -131,6 +143,47 @@ class PlaceScheduler(WindowScheduler):
             loops = [Loop(y, index.ZERO, index.of(y.extent), "seq", loops)]
         return loops
 
+    def _across(self, columns: int, width: int) -> tuple[Buf, Index, Extent] | None:
+        """The other operand with the stride of its columns, where it is contiguous along the positions."""
+        p = self.plan
+        if not isinstance(p.other, Load) or p.other.guards or (columns > width and columns % width):
+            return None
+        source = self.place.buffer(p.other.buf)
+        offset = index.linear_strides(p.other.index, source.strides)
+        summed = [w.summed for w in p.windows]
+        if any(offset.affine_in(v) is None for v in (*p.rows, *p.shared, *p.outer, *summed)):
+            return None
+        stride = merged_stride(offset, p.rows)
+        if merged_stride(offset, summed) != 1 or stride is None or stride in (0, 1):
+            return None
+        return source, offset, stride
+
+    def _turn(
+        self, source: Buf, offset: Index, stride: Extent, packed: Buf, values: dict[IVar, Index], start: Index,
+        depth: int, columns: int,
+    ) -> list[Stmt]:
+        """The panel from columns that lie across, a stretch of positions at a time; other columns stay as they are."""
+        p = self.plan
+        first = index.unflatten(self.first_column, tuple(v.extent for v in p.rows))
+        values = {**values, **dict(zip(p.rows, first, strict=True))}
+        values.update({w.summed: start if k == 0 else index.ZERO for k, w in enumerate(p.windows)})
+        base, width = index.substitute(offset, values), packed.shape[1]
+        count = depth * prod(known(w.summed) for w in p.windows[1:])
+
+        def turned(at: Index, steps: int) -> Stmt:
+            args = ((source, index.add(base, at)), (packed, index.scale(at, width)))
+            sizes_ = tuple(index.of(n) for n in (stride, width, columns, steps))
+            return Call(Routine("turn", self.dtype, (False, True)), args, sizes_)
+
+        s = IVar("s", count // STRETCH)
+        found: list[Stmt] = []
+        if count >= STRETCH:
+            body = [turned(index.scale(index.of(s), STRETCH), STRETCH)]
+            found.append(Loop(s, index.ZERO, index.of(s.extent), "seq", body))
+        if count % STRETCH:
+            found.append(turned(index.of(count - count % STRETCH), count % STRETCH))
+        return found
+
     def _valid(self, columns: int, width: int) -> tuple[Index, Index | None]:
         """How many columns of a panel exist."""
         if columns <= width:
@@ -140,42 +193,37 @@ class PlaceScheduler(WindowScheduler):
         return index.of(width), index.add(index.of(columns), index.scale(self.first_column, -1))
 
     def _multiply(
-        self, picture: Picture, image: Buf, packed: Buf, sums: Buf, axes: Sequence[tuple[IVar, int]],
+        self, table: Buf, image: Buf, packed: Buf, sums: Buf, axes: Sequence[tuple[IVar, int]],
         tiled: Sequence[IVar], rows: tuple[int, int], count: int, depth: int,
     ) -> list[Stmt]:
         """Adds what a panel gives to all sums."""
         p = self.plan
         width = count * p.lanes
-        levels: list[Level] = []
-        apart = width
         a_at = index.ZERO
-        for k in reversed(range(len(p.windows))):
-            w, pitch = p.windows[k], picture.pitches[k]
-            extent = depth if k == 0 else known(w.summed)
-            levels.insert(0, (extent, w.sum_step * pitch, apart))
-            apart *= extent
-            a_at = index.add(a_at, w.start * pitch)
         step = dict(axes)
         others = [v for v, _ in axes if v not in tiled]
         sizes_ = tuple(v.extent for v in (*others, *tiled))
         for v in others:
             a_at = index.add(a_at, index.scale(index.of(v), step[v]))
 
-        def tile(start: Index, rows: tuple[int, int]) -> list[Stmt]:
+        def tiled_at(start: Index, rows: tuple[int, int]) -> list[Stmt]:
             line = index.linear([*map(index.of, others), start, *([index.ZERO] * (len(tiled) - 1))], sizes_)
-            strides = (step[tiled[0]] if len(tiled) == 2 else 0, step[tiled[-1]], width)
+            outer_row = step[tiled[0]] if len(tiled) == 2 else 0
             begin = index.add(a_at, index.scale(start, step[tiled[0]]))
-            return [self._call(image, begin, packed, index.ZERO, sums, index.scale(line, width), rows, count, True,
-                               strides, levels)]
+            tile = tile_of(self.tiles, place_tile_kernel, (self.dtype, rows, count, p.lanes))
+            return [Call(
+                tile, ((image, begin), (table, index.ZERO), (packed, index.ZERO), (sums, index.scale(line, width))),
+                tuple(index.of(n) for n in (depth, outer_row, step[tiled[-1]])),
+            )]
 
         if len(tiled) == 2:
-            body = tile(index.ZERO, rows)
+            body = tiled_at(index.ZERO, rows)
         else:
             full, left = divmod(known(tiled[0]), rows[1])
             r = IVar("r", full)
-            body = [Loop(r, index.ZERO, index.of(full), "seq", tile(index.scale(index.of(r), rows[1]), rows))]
+            body = [Loop(r, index.ZERO, index.of(full), "seq", tiled_at(index.scale(index.of(r), rows[1]), rows))]
             if left:
-                body += tile(index.of(full * rows[1]), (1, left))
+                body += tiled_at(index.of(full * rows[1]), (1, left))
         for v in reversed(others):
             body = [Loop(v, index.ZERO, index.of(v.extent), "seq", body)]
         return body

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from math import prod
 
 from ..graph import index, sizes
-from ..graph.dtypes import INT32
 from ..graph.index import Index, IVar
 from .blocks import BLOCK
 from .epilogue import finished, placed
 from .instantiate import Shared
-from .ir import Buf, Call, IndexValue, Kernel, Load, Loop, Stmt, Store
+from .ir import Buf, Call, Kernel, Load, Loop, Stmt, Store
 from .microkernel import table_tile_kernel, tile_of
 from .schedule import SERIAL, lanes_for
 from .sliding import Picture, WindowScheduler
@@ -89,7 +88,12 @@ class PositionScheduler(WindowScheduler):
         self.before = [self._clear(image)]
         shift = None if bands == 1 else index.scale(first, windows[0].out_step)
         body = self._copy_image(picture, image, values, [(c, None) for c in leads], shift)
-        table, depth = self._table(picture)
+        loops, at_step = self._steps()
+        depth = prod(known(v) for v in loops)
+        where = picture.at([index.add(index.scale(at_step[w.summed], w.sum_step), w.start) for w in windows])
+        for v, pitch in zip(p.outer, picture.lead, strict=True):
+            where = index.add(where, index.scale(at_step[v], pitch))
+        table = self._table(loops, where)
         height, total = self.height, prod(known(v) for v in p.rows)
         result = self._scratch("tile", (height, blocks * width))
         shared = index.linear([self.values[v] for v in p.shared], tuple(v.extent for v in p.shared))
@@ -112,22 +116,6 @@ class PositionScheduler(WindowScheduler):
             inner += self._finish_row(picture, result, index.scale(block, height), rows, first, band)
             body += [Loop(r, index.ZERO, index.of(full), "seq", inner)] if block.terms else inner
         return body
-
-    def _table(self, picture: Picture) -> tuple[Buf, int]:
-        """Where in the picture every step of the depth begins, and the number of steps."""
-        p = self.plan
-        loops, values = self._steps()
-        depth = prod(known(v) for v in loops)
-        table = self._scratch("at", (depth,), INT32)
-        where = picture.at([index.add(index.scale(values[w.summed], w.sum_step), w.start) for w in p.windows])
-        for v, pitch in zip(p.outer, picture.lead, strict=True):
-            where = index.add(where, index.scale(values[v], pitch))
-        line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
-        fill: list[Stmt] = [Store(table, (line,), IndexValue(where, INT32))]
-        for k in reversed(loops):
-            fill = [Loop(k, index.ZERO, index.of(k.extent), "seq", fill)]
-        self.before += fill
-        return table, depth
 
     def _bands(self, lead: Sequence[int], outs: Sequence[int]) -> tuple[int, int]:
         """How many positions of the first axis a chunk takes, and the number of chunks that makes."""

@@ -9,7 +9,7 @@ from ..graph import index, sizes
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from .instantiate import Shared, instantiate
-from .ir import Buf, Expr, Kernel, Load, Loop, Stmt, Store
+from .ir import Buf, Const, Expr, Kernel, Load, Loop, Stmt, Store
 from .schedule import SERIAL, Placement, lanes_for
 from .stages import Stage
 from .tiling import Plan
@@ -17,7 +17,8 @@ from .tiling import Plan
 
 @dataclass(frozen=True, slots=True)
 class Prepacked:
-    """Panels one after another, each with all steps of the summed axes: [batch · panels, outer · depth, width]."""
+    """Panels one after another, each with all steps of the summed axes: [batch · panels, outer · depth, width]. Columns
+    of the last one that do not exist are 0."""
 
     buf: Buf
     plan: Plan
@@ -42,9 +43,7 @@ def prepack(stage: Stage, plan: Plan, place: Placement, target: Target) -> Prepa
     )
     if not (isinstance(n, int) and isinstance(depth, int) and isinstance(outer, int) and isinstance(batch, int)):
         return None
-    if n % plan.width:
-        return None
-    panels = n // plan.width
+    panels = -(-n // plan.width)
     buf = place.before_loop(factor, stage.node.dtype, (batch * panels, outer * depth, plan.width))
     if buf is None:
         return None
@@ -63,7 +62,12 @@ def prepack(stage: Stage, plan: Plan, place: Placement, target: Target) -> Prepa
     value = instantiate(factor, values, resolve, place.buffer, Shared())
     line = index.linear([index.of(k) for k in loops], tuple(k.extent for k in loops))
     body: list[Stmt] = [Store(buf, (index.of(chunk), line, index.of(j)), value)]
-    body = [Loop(j, index.ZERO, index.of(plan.width), "vec", body, lanes_for(body, target))]
+    left = None if n % plan.width == 0 else index.add(index.of(n), index.scale(panel, -plan.width))
+    body = [Loop(j, index.ZERO, index.of(plan.width), "vec", body, lanes_for(body, target), limit=left)]
+    if left is not None:
+        z = IVar("z", plan.width)
+        zero: list[Stmt] = [Store(buf, (index.of(chunk), line, index.of(z)), Const(0, buf.dtype))]
+        body = [Loop(z, index.ZERO, index.of(plan.width), "vec", zero, plan.lanes), *body]
     for k in reversed(loops):
         body = [Loop(k, index.ZERO, index.of(k.extent), "seq", body)]
     body = [Loop(chunk, index.ZERO, index.of(chunk.extent), "chunk", body)]

@@ -7,7 +7,7 @@ frame accumulate per chunk, and their chunks are combined by a stage of a later 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -15,6 +15,8 @@ from ..graph.dtypes import INT64
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
+from .columns import Columns
+from .corners import ending_of
 from .groups import Classes, Group
 from .instantiate import Shared, instantiate, place_index
 from .ir import (
@@ -33,17 +35,23 @@ from .ir import (
     Store,
     expressions,
 )
+from .jam import jam_rows
 from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
+
+SIDE_BY_SIDE = 256  # operations of vectors that are interleaved
 
 
 class RowScheduler(Arrangement):
     """Builds the kernel of one group. `build` is the only entry."""
 
-    def __init__(self, group: Group, classes: Classes, place: Placement, target: Target, name: str) -> None:
-        super().__init__(group, classes, place)
-        self.target = target
+    def __init__(
+        self, group: Group, classes: Classes, place: Placement, target: Target, name: str, steps: Extent | None = None
+    ) -> None:
+        """`steps` is the number of chunks where other kernels share them (see `chains.py`)."""
+        super().__init__(group, classes, place, walks_flat=steps is None)
+        self.target, self.steps = target, steps
         self.kernel = Kernel(name, [], set(), 1, [])
         self.values: dict[Stage, Buf] = {}
         self.announced: set[Buf] = set()
@@ -56,6 +64,7 @@ class RowScheduler(Arrangement):
             body.extend(self._emit(nest))
         self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
+        jam_rows(self.kernel, self.target)
         return self.kernel
 
     def _chunk(self) -> None:
@@ -76,7 +85,11 @@ class RowScheduler(Arrangement):
         elif self.group.kind == "check":
             # One chunk, so that the failure reported is the first and nobody races for the status.
             self.chunks = 1
-        elif isinstance(rows, int) and not any(self._frame_reduced(s) for s in self.group.stages):
+        elif self.steps is not None:
+            each = sizes.floordiv(rows, self.steps)
+            assert isinstance(each, int)
+            self.rows_per_chunk, self.chunks = each, self.steps
+        elif isinstance(rows, int) and not any(self.frame_reduced(s) for s in self.group.stages):
             # No sum depends on how many rows a chunk has: expensive rows make more chunks.
             wanted = min(rows, CHUNKS, 2 * work // SERIAL)
             wanted = 1 << max(0, wanted.bit_length() - 1)
@@ -92,7 +105,7 @@ class RowScheduler(Arrangement):
         self.after: list[Stmt] = []
         self.frame_acc: dict[Stage, tuple[Buf, tuple[Index, ...]]] = {}
         for s in self.group.stages:
-            if not self._frame_reduced(s):
+            if not self.frame_reduced(s):
                 continue
             out = self._inner_out(s)
             lead: tuple[Index, ...] = ()
@@ -136,7 +149,7 @@ class RowScheduler(Arrangement):
             if home.storage == "register":
                 kept = Load(home, (), node.dtype)
                 return kept if fill is None else Guarded(guards, kept, fill, node.dtype)
-            if home.storage == "scratch":
+            if home in self.kernel.scratch:
                 axes = [k for k, v in enumerate(producer.axes) if self.classes.find(v) in self._inner_out(producer)]
                 if self.flat:
                     axes = [self._flat_axis(producer)]
@@ -149,14 +162,17 @@ class RowScheduler(Arrangement):
         """An index of the producer's value; along an axis of one element it is 0, whatever guards keep it there."""
         return tuple(index.ZERO if v.extent == 1 else i for v, i in zip(producer.axes, at, strict=True))
 
-    def _loops(self, axes: Sequence[IVar], body: list[Stmt], vec: bool, unroll: int = 1) -> list[Stmt]:
-        """Wraps statements in loops over inner classes, the vector class innermost."""
+    def _loops(
+        self, axes: Sequence[IVar], body: list[Stmt], vec: bool, unroll: int = 1, end: Index | None = None
+    ) -> list[Stmt]:
+        """Wraps statements in loops over inner classes, the vector class innermost, which may end early."""
         for c in reversed(axes):
             if c is self.vec:
                 kind = "vec" if vec else "seq"
                 lanes = self._lanes(body) if vec else 1
                 hi = self.inner_extent[c]
-                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, self.limit)
+                limit = self.limit if end is None else end
+                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, limit)
             elif c in self.split:
                 window, place = self.split[c]
                 loop = Loop(place, index.ZERO, index.of(place.extent), "unroll", body)
@@ -183,7 +199,7 @@ class RowScheduler(Arrangement):
         body: list[Stmt] = []
         for s in nest.stages:
             value = self._expr(s, nest)
-            if self._frame_reduced(s):
+            if self.frame_reduced(s):
                 acc, where = self.frame_acc[s]
                 body.append(Reduce(acc, where, s.combine or "add", value))
             elif s.reduce and self._inner_reduced(s):
@@ -204,8 +220,38 @@ class RowScheduler(Arrangement):
         if not reduces and nest.vec:
             unroll = self._deep(nest)
         if body:
-            before.extend(self._loops(nest.axes, body, nest.vec, unroll))
+            ending = ending_of(self, nest, self.place.cuts) if nest.vec else None
+            lanes = self._lanes(body)
+            end = None if ending is None else self._whole_vectors(ending.end, lanes)
+            before.extend(self._loops(nest.axes, body, nest.vec, unroll, end))
+            if ending is not None and end is not None:
+                before.extend(self._beyond(end, ending.values, lanes))
         return [*before, *after]
+
+    def _whole_vectors(self, end: Index, lanes: int) -> Index | None:
+        """An end that may be rounded up to whole vectors, where there are nothing but such; None if it may be negative.
+        What lies between the two is as it would be without an end."""
+        assert self.vec is not None and isinstance(self.vec.extent, int)
+        if self.vec.extent % lanes == 0:
+            end = index.scale(index.floordiv(index.add(end, lanes - 1), lanes), lanes)
+        least = index.bounds(end)
+        return end if least is not None and isinstance(least[0], int) and least[0] >= 0 else None
+
+    def _beyond(self, end: Index, values: Mapping[Stage, float], lanes: int) -> list[Stmt]:
+        """Stores what is constant from an end on."""
+        assert self.vec is not None and isinstance(self.vec.extent, int)
+        z = IVar("z", self.vec.extent)
+        there = {self.vec_var: index.add(end, index.of(z))}
+        body: list[Stmt] = []
+        for s, value in values.items():
+            home = self.values.get(s)
+            if home is None or home.storage == "register":
+                continue
+            at = self._scratch_at(s) if home in self.kernel.scratch else self._out_index(s)
+            where = tuple(index.substitute(i, there) for i in at)
+            body.append(Store(home, where, Const(value, s.node.dtype)))
+        left = index.add(index.of(self.vec.extent), index.scale(end, -1))
+        return [Loop(z, index.ZERO, left, "vec", body, lanes)] if body else []
 
     def _ahead(self, body: Sequence[Stmt], nest: Nest) -> list[Stmt]:
         """Announces the next row of long rows from memory: prefetchers of hardware stop at the end of a page.
@@ -239,14 +285,15 @@ class RowScheduler(Arrangement):
         return sizes.hint(sizes.product(buf.shape), 1 << 20) * buf.dtype.itemsize > self.target.l2
 
     def _deep(self, nest: Nest) -> int:
-        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps."""
+        """How many vectors go side by side: where one's chain of operations is long, others fill its gaps. Plain
+        operations wait for memory rather than for each other, and several functions fill each other's gaps."""
         assert self.vec is not None
         n = self.inner_extent[self.vec].const
         cost, ops = sum(s.cost for s in nest.stages), sum(s.ops for s in nest.stages)
-        if not isinstance(n, int) or self.limit is not None or not 30 <= cost <= 150 or ops > 60:
+        if not isinstance(n, int) or self.limit is not None or not max(30, 2 * ops) <= cost <= 150:
             return 1
         lanes = self.target.vector_bytes // 4
-        return next((k for k in (4, 2) if n % (k * lanes) == 0), 1)
+        return next((k for k in (4, 2) if n % (k * lanes) == 0 and k * cost <= SIDE_BY_SIDE), 1)
 
     def _long(self) -> bool:
         assert self.vec is not None
@@ -294,7 +341,7 @@ class RowScheduler(Arrangement):
         out, reduced = self._inner_out(s), self._inner_reduced(s)
         combine = s.combine or "add"
         zero = identity_of(combine, s.node.dtype)
-        over_rows = self._frame_reduced(s)
+        over_rows = self.frame_reduced(s)
         if over_rows:
             home, where = self.frame_acc[s]
         elif self.place.external(s):
@@ -307,6 +354,12 @@ class RowScheduler(Arrangement):
         if self.vec in out:
             rest = tuple(c for c in out if c is not self.vec)
             assert self.vec is not None
+            lanes = self._lanes([Reduce(home, where, combine, value)])
+            if not over_rows and Columns.fit(self.inner_extent[self.vec], self.limit, lanes):
+                columns = Columns(home, where, self.vec_var, self.inner_extent[self.vec], lanes, zero)
+                self.kernel.registers.append(columns.row)
+                summed = self._loops(reduced, [columns.add(combine, value)], False)
+                return self._loops(rest, [columns.clear, *summed, columns.keep], False)
             first = self._loops(out, [Store(home, where, zero)], True)
             order = (*rest, *reduced, self.vec)
             return [*first, *self._loops(order, [Reduce(home, where, combine, value)], True)]

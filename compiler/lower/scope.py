@@ -15,6 +15,8 @@ from ..graph.node import Node
 from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
+from .chains import Chain, Chains, chained
+from .cuts import Cuts
 from .folds import Folding, FoldScheduler
 from .fuse import Fuser
 from .groups import Group
@@ -48,6 +50,7 @@ from .sliding import WindowScheduler
 from .stages import Stage, make_stage
 from .tiles import TileScheduler
 from .tiling import Plan, chosen, plan
+from .turned import turned
 from .vectors import VectorPlan, plan_vector, vector_kernel
 from .windows import WindowPlan, plan_windows
 
@@ -152,11 +155,21 @@ class Scope:
         self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
+        self.cuts = Cuts(stages, self.readers, self.roots)
+        self.chains: dict[Group, Chain] = {}
+        if self.outside is None:
+            chains = Chains(self, self.shared.target, self.windows)
+            self.groups, self.chains = chains.run(self.groups), chains.found
+            self.buffers.update(chains.buffers())
         self.position = 0
         # Not a plain loop: scheduling a group may insert another behind it, which combines chunks.
         while self.position < len(self.groups):
-            self._schedule(self.groups[self.position])
-            self.position += 1
+            chain = self.chains.get(self.groups[self.position])
+            if chain is not None:
+                self._follow(chain)
+            else:
+                self._schedule(self.groups[self.position])
+                self.position += 1
         for source, home in self.copies:
             self._copy(source, home)
         return self.steps
@@ -258,6 +271,8 @@ class Scope:
             self.add(scatter_kernel(first, self, self.shared.target, name))
         elif group.kind == "sequence":
             self.add(SequenceScheduler(first, self, self.shared.target, name).build())
+        elif self.pieces is None and first.node not in self.updates and (copy := turned(group, self, name)):
+            self.add(copy)
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
             self.add(self.rows.build())
@@ -267,6 +282,22 @@ class Scope:
         if packing is not None:
             self.add(packing)
         self.add(tiles.build(self._name(_kernel_name(group))))
+
+    def _follow(self, chain: Chain) -> None:
+        """Schedules the members of a chain, as one kernel."""
+        context = (self.fuser.classes, self, self.shared.target)
+        name = self._name(_kernel_name(*chain.axes))
+        kernels: list[Kernel] = []
+        for group in chain.axes:
+            assert self.groups[self.position] is group
+            if group.kind == "tile":
+                tiles = TileScheduler(group, self.plans[group.stages[0]], *context, self.shared.tiles)
+                assert not tiles.apart
+                kernels.append(tiles.build(name))
+            else:
+                kernels.append(RowScheduler(group, *context, name, chain.count).build())
+            self.position += 1
+        self.add(chained(kernels, chain, self.buffers, name))
 
     def _name(self, name: str) -> str:
         """The name of the next kernel. A number keeps kernels apart, in order, and clear of names of the C library."""
@@ -331,7 +362,7 @@ class Scope:
                 found = Buf(self.shared.unique(f"new_{home.name}"), node.dtype, node.shape, "arena")
                 self.copies.append((found, home))
         else:
-            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena", self._strides(node))
+            found = Buf(self.shared.unique(_value_name(node)), node.dtype, node.shape, "arena", self.gaps(node))
         self.buffers[node] = found
         return found
 
@@ -343,8 +374,8 @@ class Scope:
             return True
         return found.strides == row_major(found.shape)
 
-    def _strides(self, node: Node) -> tuple[Extent, ...]:
-        """Rows of a power of two bytes fall into few sets of a cache: such rows get a gap of one line.
+    def gaps(self, node: Node) -> tuple[Extent, ...]:
+        """The strides of a value: rows of a power of two bytes fall into few sets of a cache, and get a gap of a line.
 
         Not where a loop or a flat walk takes the array as one piece, and not where axes are merged in reading it.
         """
@@ -444,11 +475,14 @@ def _value_name(node: Node) -> str:
     return {"contract": "product", "add": "sum_", "sum": "total"}.get(node.op.name, node.op.name)
 
 
-def _kernel_name(group: Group) -> str:
+def _kernel_name(*groups: Group) -> str:
     """Names what a kernel does by its most telling operations, at most three."""
-    names = [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
-    if group.kind in ("tile", "split"):
-        names[0] = "matmul"
+    names: list[str] = []
+    for group in groups:
+        first = len(names)
+        names += [_value_name(s.node if s.part is None else s.part.whole).rstrip("_") for s in group.stages]
+        if group.kind in ("tile", "split"):
+            names[first] = "matmul"
     distinct = list(dict.fromkeys(n for n in names if n not in ("copy", "cast")))
     return "_".join(distinct[:3]) or "copy"
 

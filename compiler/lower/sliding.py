@@ -10,32 +10,16 @@ from math import gcd, prod
 
 from ..artifact import Target
 from ..graph import index, sizes
-from ..graph.dtypes import DType
+from ..graph.dtypes import INT32, DType
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL
 from .epilogue import placed
 from .groups import Classes, Group
 from .instantiate import Shared
-from .ir import Buf, Call, Const, Kernel, Loop, Stmt, Store
-from .microkernel import nested_tile_kernel, tile_of
+from .ir import Buf, Const, IndexValue, Kernel, Loop, Stmt, Store
 from .schedule import Placement, lanes_for
 from .windows import Window, WindowPlan
-
-Level = tuple[Extent, Extent, Extent]  # a loop over the depth: steps, and how far each moves in both operands
-
-
-def _merged(levels: Sequence[Level]) -> list[Level]:
-    """Levels without those of one step; what lies evenly in both operands becomes one."""
-    found: list[Level] = []
-    for extent, a, b in levels:
-        if extent == 1:
-            continue
-        if found and found[-1][1] == sizes.mul(a, extent) and found[-1][2] == sizes.mul(b, extent):
-            found[-1] = (sizes.mul(found[-1][0], extent), a, b)
-        else:
-            found.append((extent, a, b))
-    return found or [(1, 0, 0)]
 
 
 class Picture:
@@ -170,14 +154,16 @@ class WindowScheduler(ABC):
             body = [Loop(u, index.ZERO, index.of(u.extent), "seq", body)]
         return body
 
-    def _call(
-        self, a: Buf, a_at: Index, b: Buf, b_at: Index, c: Buf, c_at: Index, rows: tuple[int, int], count: int,
-        adds: bool, strides: tuple[Extent, Extent, Extent], levels: Sequence[Level],
-    ) -> Stmt:
-        levels = _merged(levels)
-        key = (self.dtype, rows, count, self.plan.lanes, adds, len(levels))
-        sizes_ = [index.of(s) for s in (*strides, *(n for level in levels for n in level))]
-        return Call(tile_of(self.tiles, nested_tile_kernel, key), ((a, a_at), (b, b_at), (c, c_at)), tuple(sizes_))
+    def _table(self, loops: Sequence[IVar], where: Index) -> Buf:
+        """Where the steps of the depth lie, filled when a range of chunks begins."""
+        extents = tuple(v.extent for v in loops)
+        table = self._scratch("at", (sizes.product(extents),), INT32)
+        line = index.linear([index.of(v) for v in loops], extents)
+        fill: list[Stmt] = [Store(table, (line,), IndexValue(where, INT32))]
+        for v in reversed(loops):
+            fill = [Loop(v, index.ZERO, index.of(v.extent), "seq", fill)]
+        self.before += fill
+        return table
 
 
 def _elements(window: Window, reach: int, stride: int, phase: int) -> tuple[int, int, int] | None:

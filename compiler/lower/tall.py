@@ -72,7 +72,8 @@ def _few(node: Node, target: Target) -> tuple[int, int] | None:
     over = max(range(n_out, len(extents)), key=lambda label: extents[label])
     if any(plain(over) not in axes for axes in maps) or any(_mixed(axes, over) for axes in maps):
         return None
-    if prod(extents[:n_out]) >= ROWS and any(len(_labels(axes)) == len(extents) for axes in maps):
+    wide = {label for label, extent in enumerate(extents) if extent > 1}
+    if prod(extents[:n_out]) >= ROWS and any(wide <= _labels(axes) for axes in maps):
         return None  # whoever computes a row of the result reads rows of that operand that nobody else reads
     operands = prod(x.shape) + prod(y.shape)
     if operands * node.dtype.itemsize <= target.l2:

@@ -164,3 +164,13 @@ def test_long_sums_of_long_sums_are_computed_once() -> None:
     for got, want in zip(step(value), (value.T @ value, value.T @ (value @ (value.T @ value))), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10 * np.abs(want).max())
     assert sum(line.startswith("kernel k") for line in step.dump("kernels").splitlines()) == 5
+
+
+def test_products_with_one_column_are_no_long_sums() -> None:
+    """Each row of the matrix belongs to one element, however many rows there are: nothing is summed in parts."""
+    a, v = ad.input("a", (512, 64, 64)), ad.input("v", (512, 64, 1))
+    step = ad.compile([a, v], a @ v, threads=1)
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((512, 64, 64), np.float32), rng.standard_normal((512, 64, 1), np.float32)
+    np.testing.assert_allclose(step(x, y), x @ y, rtol=1e-4, atol=1e-4)
+    assert sum(line.startswith("kernel k") for line in step.dump("kernels").splitlines()) == 1

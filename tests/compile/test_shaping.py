@@ -81,3 +81,17 @@ def test_what_is_filled(n: int) -> None:
     outputs += [ad.arange(-3, 9, 4, "int32"), ad.arange(1, -1, -0.3), *ad.meshgrid(x, ad.arange(4))]
     program = Program("f", (x.node,), tuple(y.node for y in dict.fromkeys(outputs)))
     oracle.check(program, {x.node: np.arange(n, dtype="f")}, {m: n})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_transpositions(dtype: str) -> None:
+    """Whole squares and what is left of them, in chunks of which the last is shorter."""
+    x, y, z = ad.input("x", (300, 40), dtype), ad.input("y", (2, 130, 3, 50), dtype), ad.input("z", ("n", 37), dtype)
+    v = ad.variable(np.ones((20, 20), dtype), name="v")
+    found = [x.T, ad.permute_dims(y, (3, 2, 0, 1)), ad.permute_dims(y, (2, 0, 3, 1)), z.T]
+    updates = ((v.node, v.T.node),)
+    program = Program("f", (x.node, y.node, z.node), tuple(a.node for a in found), updates)
+    rng = np.random.default_rng(1)
+    shapes = {x: (300, 40), y: (2, 130, 3, 50), z: (19, 37), v: (20, 20)}
+    values = {a.node: rng.normal(size=s).astype(dtype) for a, s in shapes.items()}
+    oracle.check(program, values, {n: 19 for n in z.shape if not isinstance(n, int)}, threads=2)

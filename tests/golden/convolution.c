@@ -12,6 +12,7 @@ static void tile_at_4x16(const float *restrict a, const float *restrict b, const
   c2_1 = f32x8_splat(0.0f);
   c3_0 = f32x8_splat(0.0f);
   c3_1 = f32x8_splat(0.0f);
+  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + (int64_t)at[k]);
     b0 = x_1;
@@ -56,6 +57,7 @@ static void tile_at_3x16(const float *restrict a, const float *restrict b, const
   c1_1 = f32x8_splat(0.0f);
   c2_0 = f32x8_splat(0.0f);
   c2_1 = f32x8_splat(0.0f);
+  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + (int64_t)at[k]);
     b0 = x_1;
@@ -82,72 +84,71 @@ static void tile_at_3x16(const float *restrict a, const float *restrict b, const
   f32x8_store(c + (c_row * 2 + 8), c2_1);
 }
 
-/* c[9, 8] += a[9, depth] @ b[depth, 8] */
-static void tile_add_3_3x8_2(const float *restrict a, const float *restrict b, float *restrict c, int64_t outer_row, int64_t inner_row, int64_t c_row, int64_t depth0, int64_t a_step0, int64_t b_step0, int64_t depth1, int64_t a_step1, int64_t b_step1)
+/* c[9, 8] += a[9, at[depth]] @ b[depth, 8] */
+static void tile_places_3_3x8(const float *restrict a, const int32_t *restrict at, const float *restrict b, float *restrict c, int64_t depth, int64_t outer_row, int64_t inner_row)
 {
   f32x8 c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0, c8_0;
   f32x8 b0;
   f32x8 a0_0, a1_0, a2_0, a3_0, a4_0, a5_0, a6_0, a7_0, a8_0;
   const f32x8 x_1 = f32x8_load(c);
   c0_0 = x_1;
-  const f32x8 x_2 = f32x8_load(c + c_row);
+  const f32x8 x_2 = f32x8_load(c + 8);
   c1_0 = x_2;
-  const f32x8 x_3 = f32x8_load(c + (c_row * 2));
+  const f32x8 x_3 = f32x8_load(c + 16);
   c2_0 = x_3;
-  const f32x8 x_4 = f32x8_load(c + (c_row * 3));
+  const f32x8 x_4 = f32x8_load(c + 24);
   c3_0 = x_4;
-  const f32x8 x_5 = f32x8_load(c + (c_row * 4));
+  const f32x8 x_5 = f32x8_load(c + 32);
   c4_0 = x_5;
-  const f32x8 x_6 = f32x8_load(c + (c_row * 5));
+  const f32x8 x_6 = f32x8_load(c + 40);
   c5_0 = x_6;
-  const f32x8 x_7 = f32x8_load(c + (c_row * 6));
+  const f32x8 x_7 = f32x8_load(c + 48);
   c6_0 = x_7;
-  const f32x8 x_8 = f32x8_load(c + (c_row * 7));
+  const f32x8 x_8 = f32x8_load(c + 56);
   c7_0 = x_8;
-  const f32x8 x_9 = f32x8_load(c + (c_row * 8));
+  const f32x8 x_9 = f32x8_load(c + 64);
   c8_0 = x_9;
-  for (int64_t k0 = 0; k0 < depth0; k0++) {
-    for (int64_t k1 = 0; k1 < depth1; k1++) {
-      const f32x8 x_10 = f32x8_load(b + k0 * b_step0 + k1 * b_step1);
-      b0 = x_10;
-      const float c_11 = a[k0 * a_step0 + k1 * a_step1];
-      a0_0 = f32x8_splat(c_11);
-      c0_0 = f32x8_fma(a0_0, b0, c0_0);
-      const float c_12 = a[k0 * a_step0 + k1 * a_step1 + inner_row];
-      a1_0 = f32x8_splat(c_12);
-      c1_0 = f32x8_fma(a1_0, b0, c1_0);
-      const float c_13 = a[k0 * a_step0 + k1 * a_step1 + (inner_row * 2)];
-      a2_0 = f32x8_splat(c_13);
-      c2_0 = f32x8_fma(a2_0, b0, c2_0);
-      const float c_14 = a[k0 * a_step0 + k1 * a_step1 + outer_row];
-      a3_0 = f32x8_splat(c_14);
-      c3_0 = f32x8_fma(a3_0, b0, c3_0);
-      const float x_15 = a[k0 * a_step0 + k1 * a_step1 + (inner_row + outer_row)];
-      a4_0 = f32x8_splat(x_15);
-      c4_0 = f32x8_fma(a4_0, b0, c4_0);
-      const float x_16 = a[k0 * a_step0 + k1 * a_step1 + (inner_row * 2 + outer_row)];
-      a5_0 = f32x8_splat(x_16);
-      c5_0 = f32x8_fma(a5_0, b0, c5_0);
-      const float c_17 = a[k0 * a_step0 + k1 * a_step1 + (outer_row * 2)];
-      a6_0 = f32x8_splat(c_17);
-      c6_0 = f32x8_fma(a6_0, b0, c6_0);
-      const float x_18 = a[k0 * a_step0 + k1 * a_step1 + (inner_row + outer_row * 2)];
-      a7_0 = f32x8_splat(x_18);
-      c7_0 = f32x8_fma(a7_0, b0, c7_0);
-      const float x_19 = a[k0 * a_step0 + k1 * a_step1 + (inner_row * 2 + outer_row * 2)];
-      a8_0 = f32x8_splat(x_19);
-      c8_0 = f32x8_fma(a8_0, b0, c8_0);
-    }
+  ADJOINT_UNROLL(4)
+  for (int64_t k = 0; k < depth; k++) {
+    const f32x8 x_10 = f32x8_load(b + k * 8);
+    b0 = x_10;
+    const float c_11 = a[(int64_t)at[k]];
+    a0_0 = f32x8_splat(c_11);
+    c0_0 = f32x8_fma(a0_0, b0, c0_0);
+    const float c_12 = a[(int64_t)at[k] + inner_row];
+    a1_0 = f32x8_splat(c_12);
+    c1_0 = f32x8_fma(a1_0, b0, c1_0);
+    const float c_13 = a[(int64_t)at[k] + (inner_row * 2)];
+    a2_0 = f32x8_splat(c_13);
+    c2_0 = f32x8_fma(a2_0, b0, c2_0);
+    const float c_14 = a[(int64_t)at[k] + outer_row];
+    a3_0 = f32x8_splat(c_14);
+    c3_0 = f32x8_fma(a3_0, b0, c3_0);
+    const float c_15 = a[(int64_t)at[k] + (inner_row + outer_row)];
+    a4_0 = f32x8_splat(c_15);
+    c4_0 = f32x8_fma(a4_0, b0, c4_0);
+    const float c_16 = a[(int64_t)at[k] + (inner_row * 2 + outer_row)];
+    a5_0 = f32x8_splat(c_16);
+    c5_0 = f32x8_fma(a5_0, b0, c5_0);
+    const float c_17 = a[(int64_t)at[k] + (outer_row * 2)];
+    a6_0 = f32x8_splat(c_17);
+    c6_0 = f32x8_fma(a6_0, b0, c6_0);
+    const float c_18 = a[(int64_t)at[k] + (inner_row + outer_row * 2)];
+    a7_0 = f32x8_splat(c_18);
+    c7_0 = f32x8_fma(a7_0, b0, c7_0);
+    const float c_19 = a[(int64_t)at[k] + (inner_row * 2 + outer_row * 2)];
+    a8_0 = f32x8_splat(c_19);
+    c8_0 = f32x8_fma(a8_0, b0, c8_0);
   }
   f32x8_store(c, c0_0);
-  f32x8_store(c + c_row, c1_0);
-  f32x8_store(c + (c_row * 2), c2_0);
-  f32x8_store(c + (c_row * 3), c3_0);
-  f32x8_store(c + (c_row * 4), c4_0);
-  f32x8_store(c + (c_row * 5), c5_0);
-  f32x8_store(c + (c_row * 6), c6_0);
-  f32x8_store(c + (c_row * 7), c7_0);
-  f32x8_store(c + (c_row * 8), c8_0);
+  f32x8_store(c + 8, c1_0);
+  f32x8_store(c + 16, c2_0);
+  f32x8_store(c + 24, c3_0);
+  f32x8_store(c + 32, c4_0);
+  f32x8_store(c + 40, c5_0);
+  f32x8_store(c + 48, c6_0);
+  f32x8_store(c + 56, c7_0);
+  f32x8_store(c + 64, c8_0);
 }
 
 /* packed[1, 27, 4] from w[4, 3, 3, 3] */
@@ -276,14 +277,23 @@ KERNEL static void k4_matmul(const float *restrict x, const float *restrict out0
 {
   ADJOINT_ALIGNED float image[297];
   ADJOINT_ALIGNED float panel[20 * 8];
+  ADJOINT_ALIGNED int32_t at[20];
   ADJOINT_ALIGNED float sums[27 * 8];
-  for (int64_t chunk = begin; chunk < end; chunk++) {
-    for (int64_t z = 0; z < 296; z += 8) {
-      f32x8_store(image + z, f32x8_splat(0.0f));
+  for (int64_t y = 0; y < 5; y++) {
+    for (int64_t y2 = 0; y2 < 4; y2++) {
+      at[y * 4 + y2] = (int32_t)(y * 18 + y2 * 2);
     }
-    f32x8_store_n(image + 296, f32x8_splat(0.0f), 1);
-    for (int64_t z2 = 0; z2 < 216; z2 += 8) {
-      f32x8_store(sums + z2, f32x8_splat(0.0f));
+  }
+  for (int64_t z = 0; z < 296; z += 8) {
+    f32x8_store(image + z, f32x8_splat(0.0f));
+  }
+  f32x8_store_n(image + 296, f32x8_splat(0.0f), 1);
+  for (int64_t z2 = 0; z2 < 160; z2 += 8) {
+    f32x8_store(panel + z2, f32x8_splat(0.0f));
+  }
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t z3 = 0; z3 < 216; z3 += 8) {
+      f32x8_store(sums + z3, f32x8_splat(0.0f));
     }
     for (int64_t c = 0; c < 3; c++) {
       for (int64_t u = 0; u < 11; u++) {
@@ -291,16 +301,16 @@ KERNEL static void k4_matmul(const float *restrict x, const float *restrict out0
         f32x8_store(image + c * 99 + u * 9 + 1, x_1);
       }
     }
-    for (int64_t y = 0; y < 5; y++) {
-      for (int64_t y2 = 0; y2 < 4; y2++) {
-        f32x8_store(panel + y * 32 + y2 * 8, f32x8_splat(0.0f));
-        const f32x8 x_2 = f32x8_load_sn(out0 + chunk * 80 + y * 4 + y2, 20, 4);
+    for (int64_t y3 = 0; y3 < 5; y3++) {
+      for (int64_t y4 = 0; y4 < 4; y4++) {
+        f32x8_store(panel + y3 * 32 + y4 * 8, f32x8_splat(0.0f));
+        const f32x8 x_2 = f32x8_load_sn(out0 + chunk * 80 + y3 * 4 + y4, 20, 4);
         const f32x8 select_3 = f32x8_select_lt(f32x8_splat(0.0f), x_2, f32x8_mul(x_2, f32x8_splat(2.0f)), f32x8_splat(0.0f));
-        f32x8_store_n(panel + y * 32 + y2 * 8, select_3, 4);
+        f32x8_store_n(panel + y3 * 32 + y4 * 8, select_3, 4);
       }
     }
     for (int64_t c2 = 0; c2 < 3; c2++) {
-      tile_add_3_3x8_2(image + c2 * 99, panel, sums + c2 * 72, 9, 1, 8, 5, 18, 32, 4, 2, 8);
+      tile_places_3_3x8(image + c2 * 99, at, panel, sums + c2 * 72, 20, 9, 1);
     }
     for (int64_t c3 = 0; c3 < 3; c3++) {
       for (int64_t k = 0; k < 3; k++) {

@@ -86,48 +86,61 @@ static void tile_1x16(const float *restrict a, const float *restrict b, float *r
   f32x8_store(c + 8, c0_1);
 }
 
-/* carry_1[n, 9] from w[9, 9], carry[n, 9], step[n, 9] */
-KERNEL static void k0_matmul_tanh(const float *restrict w, const float *restrict carry, const float *restrict step, float *restrict carry_1, int64_t n, int64_t begin, int64_t end)
+/* packed[1, 9, 16] from w[9, 9] */
+KERNEL static void k_packed(float *restrict packed, const float *restrict w, int64_t begin, int64_t end)
 {
-  ADJOINT_ALIGNED float edge[9 * 16];
+  for (int64_t chunk = begin; chunk < end; chunk++) {
+    for (int64_t k0 = 0; k0 < 9; k0++) {
+      for (int64_t z = 0; z < 16; z += 8) {
+        f32x8_store(packed + k0 * 16 + z, f32x8_splat(0.0f));
+      }
+      const int64_t stop_1 = i64_min(16, 9);
+      int64_t j = 0;
+      for (; j + 8 <= stop_1; j += 8) {
+        const f32x8 x_2 = f32x8_load(w + k0 * 9 + j);
+        f32x8_store(packed + k0 * 16 + j, x_2);
+      }
+      if (j < stop_1) {
+        const int64_t left_3 = stop_1 - j;
+        const f32x8 x_4 = f32x8_load_n(w + k0 * 9 + j, left_3);
+        f32x8_store_n(packed + k0 * 16 + j, x_4, left_3);
+      }
+    }
+  }
+}
+
+/* carry_1[n, 9] from carry[n, 9], packed[1, 9, 16], step[n, 9] */
+KERNEL static void k1_matmul_tanh(const float *restrict carry, const float *restrict packed, const float *restrict step, float *restrict carry_1, int64_t n, int64_t begin, int64_t end)
+{
   ADJOINT_ALIGNED float tile[6 * 16];
   for (int64_t chunk = begin; chunk < end; chunk++) {
-    for (int64_t k = 0; k < 9; k++) {
-      for (int64_t z = 0; z < 16; z += 8) {
-        f32x8_store(edge + k * 16 + z, f32x8_splat(0.0f));
-      }
-      const f32x8 x_1 = f32x8_load(w + k * 9);
-      f32x8_store(edge + k * 16, x_1);
-      const f32x8 x_2 = f32x8_load_n(w + k * 9 + 8, 1);
-      f32x8_store_n(edge + k * 16 + 8, x_2, 1);
-    }
-    const int64_t stop_3 = i64_min(2, ((n) / 6) - chunk * 2);
-    for (int64_t r = 0; r < stop_3; r++) {
-      tile_6x16(carry + chunk * 108 + r * 54, edge, tile, 9, 9, 1, 16, 16);
+    const int64_t stop_1 = i64_min(2, ((n) / 6) - chunk * 2);
+    for (int64_t r = 0; r < stop_1; r++) {
+      tile_6x16(carry + chunk * 108 + r * 54, packed, tile, 9, 9, 1, 16, 16);
       for (int64_t i = 0; i < 6; i++) {
-        const f32x8 x_4 = f32x8_load(tile + i * 16);
-        const f32x8 x_5 = f32x8_load(step + chunk * 108 + r * 54 + i * 9);
-        f32x8_store(carry_1 + chunk * 108 + r * 54 + i * 9, f32x8_tanh(f32x8_add(x_4, x_5)));
-        const f32x8 x_6 = f32x8_load(tile + i * 16 + 8);
-        const f32x8 x_7 = f32x8_load_n(step + chunk * 108 + r * 54 + i * 9 + 8, 1);
-        f32x8_store_n(carry_1 + chunk * 108 + r * 54 + i * 9 + 8, f32x8_tanh(f32x8_add(x_6, x_7)), 1);
+        const f32x8 x_2 = f32x8_load(tile + i * 16);
+        const f32x8 x_3 = f32x8_load(step + chunk * 108 + r * 54 + i * 9);
+        f32x8_store(carry_1 + chunk * 108 + r * 54 + i * 9, f32x8_tanh(f32x8_add(x_2, x_3)));
+        const f32x8 x_4 = f32x8_load(tile + i * 16 + 8);
+        const f32x8 x_5 = f32x8_load_n(step + chunk * 108 + r * 54 + i * 9 + 8, 1);
+        f32x8_store_n(carry_1 + chunk * 108 + r * 54 + i * 9 + 8, f32x8_tanh(f32x8_add(x_4, x_5)), 1);
       }
     }
-    const int64_t stop_8 = i64_min(12, n - chunk * 12);
-    for (int64_t rest = ((n) / 6) * 6 - chunk * 12; rest < stop_8; rest++) {
-      tile_1x16(carry + chunk * 108 + rest * 9, edge, tile, 9, 9, 1, 16, 16);
-      const f32x8 x_9 = f32x8_load(tile);
-      const f32x8 x_10 = f32x8_load(step + chunk * 108 + rest * 9);
-      f32x8_store(carry_1 + chunk * 108 + rest * 9, f32x8_tanh(f32x8_add(x_9, x_10)));
-      const f32x8 x_11 = f32x8_load(tile + 8);
-      const f32x8 x_12 = f32x8_load_n(step + chunk * 108 + rest * 9 + 8, 1);
-      f32x8_store_n(carry_1 + chunk * 108 + rest * 9 + 8, f32x8_tanh(f32x8_add(x_11, x_12)), 1);
+    const int64_t stop_6 = i64_min(12, n - chunk * 12);
+    for (int64_t rest = ((n) / 6) * 6 - chunk * 12; rest < stop_6; rest++) {
+      tile_1x16(carry + chunk * 108 + rest * 9, packed, tile, 9, 9, 1, 16, 16);
+      const f32x8 x_7 = f32x8_load(tile);
+      const f32x8 x_8 = f32x8_load(step + chunk * 108 + rest * 9);
+      f32x8_store(carry_1 + chunk * 108 + rest * 9, f32x8_tanh(f32x8_add(x_7, x_8)));
+      const f32x8 x_9 = f32x8_load(tile + 8);
+      const f32x8 x_10 = f32x8_load_n(step + chunk * 108 + rest * 9 + 8, 1);
+      f32x8_store_n(carry_1 + chunk * 108 + rest * 9 + 8, f32x8_tanh(f32x8_add(x_9, x_10)), 1);
     }
   }
 }
 
 /* step_1[n] from carry_1[n, 9] */
-KERNEL static void k1_total(const float *restrict carry_1, float *restrict step_1, int64_t n, int64_t begin, int64_t end)
+KERNEL static void k2_total(const float *restrict carry_1, float *restrict step_1, int64_t n, int64_t begin, int64_t end)
 {
   for (int64_t chunk = begin; chunk < end; chunk++) {
     const int64_t stop_1 = i64_min(chunk * 12 + 12, n);
@@ -183,7 +196,7 @@ struct recurrence_pieces {
   float *carry_1;
   const float *xs;
   float *out1;
-  const float *w;
+  float *packed;
   int64_t n;
   adjoint_context *context;
   uint64_t *spent;
@@ -201,8 +214,8 @@ static void recurrence_pieces_chunks(const void *task, int64_t begin, int64_t en
     for (int64_t t = 0; t < 6; t++) {
       const float *const step = loop->xs + t * (n * 9);
       float *const step_1 = loop->out1 + t * n;
-      TIMED(spent[0], k0_matmul_tanh(loop->w, carry, step, carry_1, n, piece, piece + 1));
-      TIMED(spent[1], k1_total(carry_1, step_1, n, piece, piece + 1));
+      TIMED(spent[0], k1_matmul_tanh(carry, loop->packed, step, carry_1, n, piece, piece + 1));
+      TIMED(spent[1], k2_total(carry_1, step_1, n, piece, piece + 1));
       float *const carry_swap = carry;
       carry = carry_1;
       carry_1 = carry_swap;
@@ -215,18 +228,20 @@ int32_t recurrence(const recurrence_args *args, void *workspace, adjoint_context
   adjoint_context serial = {0};
   const int64_t n = args->n;
   char *const arena = workspace;
-  float *carry = (float *)(void *)(arena + 0); /* [n, 9] */
-  float *carry_1 = (float *)(void *)(arena + (((n * 36 + 63) / 64) * 64)); /* [n, 9] */
+  float *carry = (float *)(void *)(arena + 576); /* [n, 9] */
+  float *carry_1 = (float *)(void *)(arena + (((n * 36 + 63) / 64) * 64 + 576)); /* [n, 9] */
+  float *const packed = (float *)(void *)(arena + 0); /* [1, 9, 16] */
 
   (void)args;
   (void)workspace;
   if (!context) context = &serial;
   context->status = ADJOINT_OK;
+  PROFILED(0, k_packed(packed, args->w, 0, 1));
   memcpy(carry, args->h0, (size_t)((n * 36)));
   {
-    static const int32_t kernels[2] = {0, 1};
+    static const int32_t kernels[2] = {1, 2};
     uint64_t spent[RECURRENCE_WORKERS * 2];
-    const struct recurrence_pieces task = {carry, carry_1, args->xs, args->out1, args->w, n, context, spent};
+    const struct recurrence_pieces task = {carry, carry_1, args->xs, args->out1, packed, n, context, spent};
     const uint64_t start = context->clock ? context->clock() : 0;
     if (context->clock) memset(spent, 0, sizeof spent);
     run_chunks(context, recurrence_pieces_chunks, &task, ((n + 11) / 12));
@@ -241,7 +256,7 @@ uint64_t recurrence_workspace(const recurrence_args *args)
 {
   const int64_t n = args->n;
   (void)args;
-  return (uint64_t)((((n * 36 + 63) / 64) * 128));
+  return (uint64_t)((((n * 36 + 63) / 64) * 128 + 576));
 }
 
 const char *recurrence_describe(void)

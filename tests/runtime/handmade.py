@@ -55,6 +55,7 @@ def artifact(
     kernels: Sequence[KernelInfo] = (),
     checks: Sequence[CheckInfo] = (),
     parallel: bool = False,
+    small: bool = False,
     workspace: int | None = 64,
     target: Any = "native",
 ) -> Artifact:
@@ -72,6 +73,7 @@ def artifact(
         tuple(checks),
         parallel,
         workspace,
+        small=small,
     )
 
 

@@ -55,9 +55,9 @@ int32_t rev(const rev_args *a, void *w, adjoint_context *c) {
 """
 
 
-def reverse() -> CompiledFunction:
+def reverse(small: bool = False) -> CompiledFunction:
     params = [param("x", "input", "float32", (8,)), *(param(n, "output", "float32", (8,)) for n in "yz")]
-    return function(artifact("rev", REVERSE, params), [0, 1])
+    return function(artifact("rev", REVERSE, params, small=small), [0, 1])
 
 
 def test_out_and_overlap() -> None:
@@ -96,11 +96,13 @@ def test_buffers_that_do_not_fit(bad: np.ndarray, error: Any, words: str) -> Non
         reverse()(zeros("float32", 8), out=[bad, zeros("float32", 8)])
 
 
-def test_bind() -> None:
-    rev = reverse()
+@pytest.mark.parametrize("small", [False, True])
+def test_bind(small: bool) -> None:
+    rev = reverse(small)
     x = np.arange(8, dtype=np.float32)
     fast = rev.bind(x)
-    y, _ = fast()
+    y, _ = results = fast()
+    assert fast() is not results and type(results) is list
     np.testing.assert_array_equal(y, x[::-1])
     x += 1
     assert fast()[0] is y
@@ -124,8 +126,9 @@ def test_bind() -> None:
     assert seen.inputs[0] == np.float32(0.5)
 
 
-def test_bound_functions_keep_their_memory_alive() -> None:
-    fast = reverse().bind(np.arange(8, dtype=np.float32))
+@pytest.mark.parametrize("small", [False, True])
+def test_bound_functions_keep_their_memory_alive(small: bool) -> None:
+    fast = reverse(small).bind(np.arange(8, dtype=np.float32))
     junk = [np.full(8, 7, np.float32) for _ in range(1000)]
     np.testing.assert_array_equal(fast()[0], np.arange(8)[::-1])
     assert len(junk) == 1000

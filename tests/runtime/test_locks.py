@@ -50,18 +50,18 @@ def test_lock_groups() -> None:
     reader = sleeper(log, [a, b], [], locks)
     assert most_at_once(log, [reader, reader]) == 2
     write_a = sleeper(log, [a], [a], locks)
-    assert reader._guard.group is write_a._guard.group is not None
+    assert reader.guard.group is write_a.guard.group is not None
     assert most_at_once(log, [reader, write_a, reader]) == 1
     write_c = sleeper(log, [c], [c], locks)
-    assert write_c._guard.group is not write_a._guard.group
+    assert write_c.guard.group is not write_a.guard.group
     assert most_at_once(log, [write_a, write_c]) == 2
     merge = sleeper(log, [b, c], [b], locks)
-    assert len({f._guard.group for f in (reader, write_a, write_c, merge)}) == 1
+    assert len({f.guard.group for f in (reader, write_a, write_c, merge)}) == 1
     assert most_at_once(log, [reader, write_a, write_c, merge]) == 1
     free = sleeper(log, [], [], locks)
-    assert free._guard is None
+    assert free.guard is None
     only_reads = sleeper(log, [Storage(np.zeros(1))], [], locks)
-    assert only_reads._guard.group is None
+    assert only_reads.guard.group is None
     assert most_at_once(log, [free, only_reads, reader]) == 3
 
 
@@ -102,7 +102,7 @@ def test_locks_while_functions_are_compiled() -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    assert not failures and len({f._guard.group for f in [*functions, *writers, last]}) == 1
+    assert not failures and len({f.guard.group for f in [*functions, *writers, last]}) == 1
     assert most_at_once(log, [*functions, last]) == 1
 
 

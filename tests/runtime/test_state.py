@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from adjoint.artifact import CheckInfo, KernelInfo
 from adjoint.errors import ExecutionError, SymbolicError
+from adjoint.runtime.bound import BoundFunction
 from adjoint.runtime.callable import CompiledFunction
+from adjoint.runtime.locks import LockRegistry
 from adjoint.runtime.profiler import Counters
 
 from .handmade import Storage, artifact, function, param
@@ -27,7 +30,7 @@ int32_t step(const step_args *a, void *workspace, adjoint_context *c) {
 """
 
 
-def step_function(storage: Storage, **options: Any) -> CompiledFunction:
+def step_function(storage: Storage, small: bool = False, **options: Any) -> CompiledFunction:
     made = artifact(
         "step",
         STEP,
@@ -38,16 +41,19 @@ def step_function(storage: Storage, **options: Any) -> CompiledFunction:
         ],
         kernels=[KernelInfo("step_k0", "w + x", (7,), 4, 48)],
         checks=[CheckInfo(5, 'take: index out of range along axis 0 of input "table"', 7)],
+        small=small,
     )
     return function(made, storages=[storage], **options)
 
 
-def test_updates_and_failed_checks() -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_updates_and_failed_checks(small: bool) -> None:
     w = Storage(np.zeros(4, np.float32))
-    step = step_function(w, sites={7: "model.py:14"})
+    step = step_function(w, small, sites={7: "model.py:14"})
     x = np.ones(4, np.float32)
     assert step(x).tolist() == [0] * 4 and w.array.tolist() == [1] * 4
     fast = step.bind(x)
+    assert (type(fast) is not BoundFunction) == small and isinstance(fast, BoundFunction)
     for call in (lambda: step(-x), lambda: step(-x, out=np.empty(4, np.float32))):
         with pytest.raises(ExecutionError) as caught:
             call()
@@ -60,6 +66,31 @@ def test_updates_and_failed_checks() -> None:
     assert w.array.tolist() == [1] * 4
     x[:] = 2
     assert fast().tolist() == [1] * 4 and w.array.tolist() == [3] * 4 and step(x).tolist() == [3] * 4
+
+
+def test_small_bound_functions_wait_for_those_that_share_their_variables() -> None:
+    w = Storage(np.zeros(4, np.float32))
+    locks = LockRegistry()
+    fast = step_function(w, True, locks=locks).bind(np.ones(4, np.float32))
+    other = step_function(w, locks=locks)
+    for connected in (fast.function, other):
+        guard = connected.guard
+        held = guard.enter()
+        again = guard.enter()  # as of a finaliser, which must not let others in when it leaves
+        guard.leave(again)
+        thread = threading.Thread(target=fast)
+        thread.start()
+        thread.join(0.05)
+        before = w.array[0]
+        waits = thread.is_alive()
+        guard.leave(held)
+        thread.join()
+        assert waits and w.array[0] == before + 1
+    with pytest.raises(TypeError):
+        fast(1)
+    with pytest.raises(TypeError):
+        fast(out=None)
+    assert fast() is fast() and w.array[0] == 4
 
 
 def test_inputs_and_buffers_inside_a_variable() -> None:
