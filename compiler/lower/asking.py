@@ -16,7 +16,7 @@ from .microkernel import STEPS
 from .panels import Outer, Panels
 
 LINE = 64  # bytes that memory hands out at once
-LEAST = 8  # tiles one below the other that pay for asking
+LEAST, MOST = 8, 48  # tiles one below the other: fewer do not get to ask for all, to more of them packing is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Coming:
 
 
 def coming(panels: Panels, start: Index, further: int, count: Extent) -> Coming | None:
-    """What is packed next, None where tiles do not ask: nothing is packed, panels are near, or rows are few."""
+    """What is packed next, None where tiles do not ask: nothing is packed, panels are near, or rows are
+    too few to ask or enough not to care."""
     plan = panels.plan
     if panels.apart or panels.packed is not None or panels.lies is not None or not panels.far or panels.outer:
         return None
@@ -44,7 +45,7 @@ def coming(panels: Panels, start: Index, further: int, count: Extent) -> Coming 
         tiles = STEPS * plan.width * itemsize // LINE
     else:
         return None
-    if panels.block < LEAST * plan.tile_rows or count < STEPS:
+    if not LEAST <= panels.block // plan.tile_rows <= MOST or count < STEPS:
         return None
     return Coming(start, further, count, tiles)
 
