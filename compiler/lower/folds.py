@@ -176,7 +176,7 @@ class FoldScheduler(TileScheduler):
 
     def _results(self) -> list[Stmt]:
         j = IVar("j", self.plan.width)
-        by_class = self._places(index.ZERO, index.add(self._first_column(index.ZERO), index.of(j)))
+        by_class = self._places(index.ZERO, index.add(self.first_column(index.ZERO), index.of(j)))
         body: list[Stmt] = []
         for s, (best, where) in self.best.items():
             at = s.stored_at([by_class[self.classes.find(v)] for v in s.axes])

@@ -21,6 +21,7 @@ from .tiling import Plan, lie_across, merged_stride
 
 Outer = dict[IVar, Index]
 
+FEW = 32  # rows for which packing columns that lie as panels do takes longer than it saves
 NEAR = 0.8  # of the second cache, that an operand may take and still be read where it lies
 AHEAD = 16  # steps of depth by which what is packed next is announced
 
@@ -48,13 +49,13 @@ class Panels:
         self.outer = bool(p.outer) and sizes.product(v.extent for v in p.outer) != 1
         # Announcing what lies beyond a small array costs more than waiting for it.
         self.far = sizes.hint(sizes.mul(self.n, self.depth)) * dtype.itemsize > self.target.l1
-        self.beside = self._beside()
+        self.in_order = self._in_order()
         self.lies = self._lies()
         worth = self.lies is None or not self._small()
         self.packed = prepack(self.stage, p, self.place, self.target) if worth else None
         self.lies = None if self.packed is not None else self.lies
         # Where tiles read columns in place again and again, all but the first find them near.
-        self.ahead = self.far and isinstance(self.m, int) and self.m <= 2 * p.tile_rows
+        self.ahead = self.far and isinstance(self.m, int) and self.m <= FEW
         self.across = None if self.lies or self.packed else self._across()
         self.apart = self.packed is None and self.place.pieces is None and self._packs_apart()
         self.step = self.depth if self.lies else depth_step(self.depth, p.width, dtype.itemsize, p.panel_bytes)
@@ -159,14 +160,29 @@ class Panels:
             return index.ZERO  # the next panel takes its place
         return index.scale(at, self.step)
 
-    def _beside(self) -> tuple[Buf, Index, Extent] | None:
-        """The columns' operand with the stride of its depth, where it lies as panels do."""
+    def _lies(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its depth, where it need not be packed: it lies as panels do, and is
+        so small, or used by so few rows, that reading it in place costs less than a copy."""
         p = self.plan
         assert self.stage.factors is not None
         factor = self.stage.factors[1 - p.rows_operand]
-        if not isinstance(factor, Load) or factor.guards or not isinstance(self.depth, int):
+        if self.in_order is None or not isinstance(self.m, int) or not isinstance(factor, Load):
             return None
-        if not isinstance(self.m, int) or not isinstance(self.n, int):
+        if self.m > FEW and not self._small() and not self._near(factor):
+            return None
+        step = depth_step(self.depth, p.width, self.stage.node.dtype.itemsize, p.panel_bytes)
+        if self.last is not None and not self.last.whole and step != self.depth:
+            return None
+        return self.in_order
+
+    def _in_order(self) -> tuple[Buf, Index, Extent] | None:
+        """The columns' operand with the stride of its depth, where its columns lie side by side."""
+        p = self.plan
+        assert self.stage.factors is not None
+        factor = self.stage.factors[1 - p.rows_operand]
+        if not isinstance(factor, Load) or factor.guards:
+            return None
+        if not isinstance(self.depth, int) or not isinstance(self.n, int):
             return None
         source = self.place.buffer(factor.buf)
         offset = index.linear_strides(factor.index, source.strides)
@@ -177,26 +193,10 @@ class Panels:
             return None
         return source, offset, stride
 
-    def _lies(self) -> tuple[Buf, Index, Extent] | None:
-        """The same where it need not be packed: it is so small, or used by so few rows, that reading it in place costs
-        less than a copy."""
-        p = self.plan
-        if self.beside is None:
-            return None
-        assert self.stage.factors is not None
-        factor = self.stage.factors[1 - p.rows_operand]
-        assert isinstance(factor, Load)
-        if sizes.hint(self.m) > 2 * p.tile_rows and not self._small() and not self._near(factor):
-            return None
-        step = depth_step(self.depth, p.width, self.stage.node.dtype.itemsize, p.panel_bytes)
-        if self.last is not None and not self.last.whole and step != self.depth:
-            return None
-        return self.beside
-
     def _rides(self) -> bool:
         """Whether the first tile of a panel packs it on the way: every chunk has such a tile, and more that follow."""
         tile = self.plan.tile_rows
-        if self.beside is None or self.lies or self.packed or self.apart or not isinstance(self.m, int):
+        if self.in_order is None or self.lies or self.packed or self.apart or not isinstance(self.m, int):
             return False
         return self.block >= 2 * tile and (self.m % self.block or self.block) >= tile
 
@@ -244,11 +244,11 @@ class Panels:
                     found.append(Loop(q, rest, index.of(self.panels), "seq", body, limit=limit))
         return found
 
-    def _first_column(self, at: Index) -> Index:
+    def first_column(self, at: Index) -> Index:
         return index.scale(index.add(self.first_panel, at), self.plan.width)
 
     def _columns_left(self, at: Index) -> Index:
-        return index.add(index.of(self.n), index.scale(self._first_column(at), -1))
+        return index.add(index.of(self.n), index.scale(self.first_column(at), -1))
 
     def _rows_left(self) -> Index | None:
         """Rows of the chunk, where they may be fewer than a block."""
@@ -288,7 +288,7 @@ class Panels:
         source, offset, stride = self.across
         panel = self.panel[strip]
         p = self.plan
-        column = self._first_column(at)
+        column = self.first_column(at)
         values = {**self.batch_at, **outer, **dict.fromkeys(p.depth, index.ZERO)}
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         first = index.scale(self._panel_from(at), strip.width) if strip is self.full else index.ZERO
@@ -313,7 +313,7 @@ class Panels:
         if strip is self.full:
             line = index.add(line, self._panel_from(at))
         j = IVar("j", strip.width)
-        column = index.add(self._first_column(at), index.of(j))
+        column = index.add(self.first_column(at), index.of(j))
         there = dict(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         assert self.stage.factors is not None
         value = placed(self.stage.factors[1 - p.rows_operand], {**values, **there}, self.place, {}, Shared())

@@ -14,6 +14,7 @@ from ..artifact import Target
 from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
+from .asking import Coming, coming, first_asked
 from .blocks import SERIAL, Strip
 from .corners import Bounds, Skipped, Tile, bounds_of, skipped_of, suited
 from .epilogue import filled, finished
@@ -143,27 +144,39 @@ class TileScheduler(Panels):
     def _single(self) -> list[Stmt]:
         """Tiles whose whole depth is one block."""
 
-        def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
+        def tile(strip: Strip, at: Index, row: Index, height: int, asks: Coming | None) -> list[Stmt]:
             where = self._where(strip, at, row, height)
             start, count = index.ZERO, index.of(self.depth)
             if self.bounds is not None and isinstance(self.depth, int):
                 start, count = self.bounds.of(where, self.depth)
-            made = self._tile(strip, at, row, height, True, False, count, start, {})
+            made = self._tile(strip, at, row, height, True, False, count, start, {}, asks)
             return made if self.skipped is None else self._unless_skipped(made, self.skipped, where, strip, at, row)
 
-        return self._over_tiles(tile)
+        return self._over_tiles(tile, self._next_chunk(self.depth))
 
-    def _over_tiles(self, tile: Callable[[Strip, Index, Index, int], list[Stmt]]) -> list[Stmt]:
-        """Statements for all tiles of the chunk. A tile's rows stay in the first cache while panels stream by: these
-        lie one step after another, which machines foresee; rows lie apart. Rows across the depth are no stream but
-        lines here and there, of few sets of the first cache: there a panel stays."""
+    def _next_chunk(self, count: Extent) -> Coming | None:
+        """The first steps of the next chunk's panels, if these are others."""
+        alike = isinstance(self.m, int) and self.block < self.m
+        if alike or self.bounds is not None or self.skipped is not None:
+            return None
+        return coming(self, index.ZERO, self.panels * self.plan.width, count)
+
+    def _over_tiles(
+        self, tile: Callable[[Strip, Index, Index, int, Coming | None], list[Stmt]], asks: Coming | None
+    ) -> list[Stmt]:
+        """Statements for all tiles of the chunk, of which the first rows ask for what is packed next. A tile's rows
+        stay in the first cache while panels stream by: these lie one step after another, which machines foresee. Rows
+        across the depth are no stream but lines here and there, of few sets of the first cache: there a panel stays."""
         if self.downward:
             return self._over_panels(
-                lambda strip, at: self._over_rows(lambda row, height: tile(strip, at, row, height))
+                lambda strip, at: self._over_rows(lambda row, height, _: tile(strip, at, row, height, None), 0)
             )
-        return self._over_rows(
-            lambda row, height: self._over_panels(lambda strip, at: tile(strip, at, row, height))
-        )
+
+        def line(row: Index, height: int, asking: bool) -> list[Stmt]:
+            now = asks if asking else None
+            return self._over_panels(lambda strip, at: tile(strip, at, row, height, now))
+
+        return self._over_rows(line, 0 if asks is None else asks.tiles)
 
     def _several(self) -> list[Stmt]:
         """Adds up blocks of the summed axes in the result, or in room for all of the chunk before the epilogue."""
@@ -172,27 +185,31 @@ class TileScheduler(Panels):
         outer = {v: index.of(o) for v, o in zip(p.outer, outer_vars, strict=True)}
         fresh = not any(o.extent != 1 for o in outer_vars)
 
-        def block(start: Index, count: Extent, adds: bool) -> list[Stmt]:
-            def one(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
-                return self._tile(strip, at, row, height, False, adds, count, start, outer)
+        def block(start: Index, count: Extent, adds: bool, asks: Coming | None) -> list[Stmt]:
+            def one(strip: Strip, at: Index, row: Index, height: int, asks: Coming | None) -> list[Stmt]:
+                return self._tile(strip, at, row, height, False, adds, count, start, outer, asks)
 
             fill = [] if self.apart else self._pack(start, outer, count)
-            return [*fill, *self._pack_rows(start, outer, count), *self._over_tiles(one)]
+            return [*fill, *self._pack_rows(start, outer, count), *self._over_tiles(one, asks)]
 
         body: list[Stmt]
         if self.step == self.depth:
-            body = block(index.ZERO, self.depth, not fresh)
+            body = block(index.ZERO, self.depth, not fresh, self._next_chunk(self.depth))
         else:
             assert isinstance(self.depth, int) and isinstance(self.step, int)
-            count, rest = divmod(self.depth, self.step)
-            body = block(index.ZERO, self.step, False) if fresh else []
-            s = IVar("s", count)
-            begin = index.of(1 if fresh else 0)
-            if count > (1 if fresh else 0):
-                step = block(index.scale(index.of(s), self.step), self.step, True)
-                body.append(Loop(s, begin, index.of(count), "seq", step))
-            if rest:
-                body += block(index.of(self.depth - rest), rest, True)
+            # Blocks of full size but the first and the last one are a loop.
+            starts = [*range(0, self.depth, self.step)]
+            count = len(starts)
+            last = self.depth - starts[-1]
+            after_this = coming(self, index.of(self.step), 0, self.step)
+            body = block(index.ZERO, self.step, not fresh, after_this)
+            s = IVar("s", count - 1)
+            if count > 2:
+                at = index.scale(index.of(s), self.step)
+                following = coming(self, index.add(at, self.step), 0, self.step)
+                middle = block(at, self.step, True, following)
+                body.append(Loop(s, index.of(1), index.of(count - 1), "seq", middle))
+            body += block(index.of(starts[-1]), last, True, self._next_chunk(last))
         for o in reversed(outer_vars):
             body = [Loop(o, index.ZERO, index.of(o.extent), "seq", body)]
         left = self._rows_left()
@@ -202,7 +219,7 @@ class TileScheduler(Panels):
             tile = next(iter(self.tile.values()))
             if not fresh:
                 before = [self._clear(tile)]
-            first = self._first_column(index.ZERO)
+            first = self.first_column(index.ZERO)
             width = self.panels * p.width
             columns = None if isinstance(self.n, int) and self.n % width == 0 else index.add(
                 index.of(self.n), index.scale(first, -1))
@@ -212,14 +229,14 @@ class TileScheduler(Panels):
             edge = self.tile[self.last]
             valid = self.last.valid
             after = self._last_panel(
-                lambda at: self._epilogue(edge, self._first_column(at), index.of(valid), None, index.ZERO,
+                lambda at: self._epilogue(edge, self.first_column(at), index.of(valid), None, index.ZERO,
                                           index.of(self.block), left)
             )
         return [*before, *body, *after]
 
     def _where(self, strip: Strip, at: Index, row: Index, height: int) -> Tile:
         width = strip.width if strip.valid is None else strip.valid
-        return Tile(index.add(self.first_row, row), self._first_column(at), height, width)
+        return Tile(index.add(self.first_row, row), self.first_column(at), height, width)
 
     def _unless_skipped(
         self, made: list[Stmt], skipped: Skipped, where: Tile, strip: Strip, at: Index, row: Index
@@ -252,42 +269,44 @@ class TileScheduler(Panels):
         return Loop(i, index.ZERO, index.of(i.extent), "seq",
                     [Loop(j, index.ZERO, index.of(j.extent), "vec", [zero], self.plan.lanes)])
 
-    def _over_rows(self, one: Callable[[Index, int], list[Stmt]]) -> list[Stmt]:
-        """Statements for all tiles of the chunk's rows, by first row and height: full ones, then what is left, as one
-        lower tile or, if that varies, row by row."""
+    def _over_rows(self, one: Callable[[Index, int, bool], list[Stmt]], asking: int) -> list[Stmt]:
+        """Statements for all tiles of the chunk's rows, by first row, height and whether they are among the first
+        `asking`: full ones, then what is left, as one lower tile or, if that varies, row by row."""
         tile = self.plan.tile_rows
         left = self._rows_left()
         whole = None if left is None else index.floordiv(left, tile)
-        r = IVar("r", self.block // tile)
-        first = int(self.rides)
-        body = [Loop(r, index.of(first), index.of(r.extent), "seq", one(index.scale(index.of(r), tile), tile),
-                     limit=whole)]
-        found: list[Stmt] = one(index.ZERO, tile) if self.rides else []
-        found += body if r.extent != first else []
+        count, first = self.block // tile, int(self.rides)
+        found: list[Stmt] = one(index.ZERO, tile, False) if self.rides else []
+        turn = max(first, min(asking, count))
+        for begin, end in ((first, turn), (turn, count)):
+            if begin < end:
+                r = IVar("r", count)
+                each = one(index.scale(index.of(r), tile), tile, begin < asking)
+                found.append(Loop(r, index.of(begin), index.of(end), "seq", each, limit=whole))
         if not isinstance(self.m, int):
             assert left is not None and whole is not None
             # Past a full block the first row lies beyond the end, so none are left.
             rest = IVar("rest", self.block)
-            found.append(Loop(rest, index.scale(whole, tile), index.of(self.block), "seq", one(index.of(rest), 1),
-                              limit=left))
+            each = one(index.of(rest), 1, False)
+            found.append(Loop(rest, index.scale(whole, tile), index.of(self.block), "seq", each, limit=left))
         elif self.m % tile:
             lower = self.m % tile
             if whole is None:
-                found += one(index.of(self.block - lower), lower)
+                found += one(index.of(self.block - lower), lower, False)
             else:
                 q = IVar("rest", self.block)
                 found.append(Loop(q, whole, index.of(-(-self.block // tile)), "seq",
-                                  one(index.scale(index.of(q), tile), lower), limit=index.add(whole, 1)))
+                                  one(index.scale(index.of(q), tile), lower, False), limit=index.add(whole, 1)))
         return found
 
     def _tile(
         self, strip: Strip, at: Index, row: Index, height: int, finish: bool, adds: bool, count: Extent | Index,
-        start: Index, outer: Outer,
+        start: Index, outer: Outer, asks: Coming | None,
     ) -> list[Stmt]:
         p = self.plan
         source, offset = self._direct()
         values = {**self.batch_at, **outer}
-        at_row, column = index.add(self.first_row, row), self._first_column(at)
+        at_row, column = index.add(self.first_row, row), self.first_column(at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
         values.update(dict.fromkeys(p.depth, index.ZERO))
@@ -309,8 +328,8 @@ class TileScheduler(Panels):
             first = self.packed.at(self.b_at, index.add(self.first_panel, at), outer, start)
             panel = self.packed.buf, first, p.width
         if packs or (strip not in self.panel and self.packed is None):
-            assert self.beside is not None
-            columns, there, stride = self.beside
+            assert self.in_order is not None
+            columns, there, stride = self.in_order
             panel = columns, index.add(index.substitute(there, values), index.scale(start, stride)), stride
         result: tuple[Buf, Index, Extent]
         if strip not in self.tile:
@@ -327,12 +346,16 @@ class TileScheduler(Panels):
             result = tile, place, width
         ahead = self.far if packs else self.ahead and strip not in self.panel
         across = self.scattered and self.rows is None
-        key = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across)
-        call = Call(
-            tile_of(self.tiles, tile_kernel, key),
-            ((source, base), panel[:2], *packs, result[:2]),
-            tuple(index.of(n) for n in (count, row_stride, depth_stride, panel[2], result[2])),
-        )
+        asks = asks if strip is self.full else None
+        dtype = self.stage.node.dtype
+        key = (dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across, asks is not None)
+        args = [(source, base), panel[:2], *packs, result[:2]]
+        strides = [count, row_stride, depth_stride, panel[2], result[2]]
+        if asks is not None:
+            asked, first, step = first_asked(self, asks, at, index.floordiv(row, p.tile_rows), outer)
+            args.append((asked, first))
+            strides.append(step)
+        call = Call(tile_of(self.tiles, tile_kernel, key), tuple(args), tuple(index.of(n) for n in strides))
         if not finish or strip not in self.tile:
             return [call]
         hi = index.of(strip.valid if strip.valid is not None else strip.width)

@@ -13,7 +13,7 @@ import adjoint as ad
 FORMS = ("nn", "nt", "tn", "tt")
 SHAPES = [
     (150, 800, 330),  # groups of panels, several blocks of rows, a narrow last panel, blocks of depth with a rest
-    (64, 770, 256),  # the same with nothing left over
+    (64, 1540, 256),  # the same with nothing left over, and more blocks of depth
     (203, 9, 1030),  # shallow: row by row
     (3, 1200, 200),  # few rows: wide tiles over an operand in place
     (14, 1100, 36),  # two tiles of rows, a last panel of four columns
@@ -70,7 +70,7 @@ def test_a_product_updates_a_variable_that_later_blocks_do_not_read() -> None:
     rng = np.random.default_rng(9)
     a, b = rng.normal(size=(70, 900)).astype(np.float32), rng.normal(size=(900, 300)).astype(np.float32)
     w = ad.variable(np.zeros((70, 300), np.float32), name="w")
-    u = ad.variable(rng.normal(size=(300, 300)).astype(np.float32), name="u")
+    u = ad.variable(rng.normal(size=(304, 304)).astype(np.float32), name="u")
     x, y = ad.input("x", a.shape), ad.input("y", b.shape)
     before = u.value.copy()
     step = ad.compile([x, y], w.sum(), updates={w: x @ y, u: u @ u})
