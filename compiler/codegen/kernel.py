@@ -84,7 +84,7 @@ class KernelPrinter(StatementPrinter):
     ) -> None:
         super().__init__(Names(taken=taken), sites)
         self.kernel, self.callees = kernel, callees
-        self.written = kernel.writes
+        self.written, self.shares = kernel.writes, kernel.shares
         self.calls: list[Kernel] = []
         self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}
 
