@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from ..graph import index
 from ..graph.dtypes import BOOL, DType
 from ..graph.index import Guard, Index, IVar
+from ..graph.sizes import Extent
 from ..lower.ir import Across, Buf, Const, Expr, Guarded, IndexValue, Load, Op, expressions, operands
 from .indices import IndexPrinter
 from .types import element, lane, mask_of, memory
@@ -205,13 +207,18 @@ class ExprPrinter(IndexPrinter):
         """How many elements before a place a whole vector can be read that lies in the array and holds `span` elements
         from there on; None if it cannot.
 
-        Elements that are read in addition are not used. They must not be written meanwhile, by whichever chunk.
+        Elements that are read in addition are not used. They must not be written meanwhile by other chunks, and so lie
+        in the chunk's own share where the function writes the array.
         """
-        if buf in self.written:
-            return None
-        found = index.bounds(self.resolve(at))
+        found: tuple[Extent, Extent] | None
+        at = self.resolve(at)
         room = 1 + sum((n - 1) * s if isinstance(n, int) and isinstance(s, int) else -BOUNDLESS
                        for n, s in zip(buf.shape, buf.strides, strict=True))
+        if buf in self.written:
+            room = self.shares.get(buf, 0)
+            found = _within_share(at, room)
+        else:
+            found = index.bounds(at)
         if found is None or not isinstance(found[0], int) or not isinstance(found[1], int):
             return None
         early = max(0, found[1] + width - room)
@@ -537,6 +544,15 @@ class ExprPrinter(IndexPrinter):
         if name == "neg" and kind.kind == "f":
             return Value(f"-{args[0].wrapped}", t, False)
         return Value(self.call(name, element(kind), *(a.text for a in args)), t)
+
+
+def _within_share(at: Index, share: int) -> tuple[int, int] | None:
+    """Bounds of a place from the begin of the part of an array that it lies in, all parts being of this size."""
+    steps = [c for _, c in at.terms]
+    if not share or not isinstance(at.const, int) or not all(isinstance(c, int) for c in steps):
+        return None
+    step = gcd(share, *steps)
+    return at.const % step, share - step + at.const % step
 
 
 def memory_of(lane_name: str) -> str:

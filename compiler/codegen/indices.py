@@ -70,6 +70,7 @@ class IndexPrinter:
         self.indent = 1
         self.lanes: Lanes | None = None
         self.written: set[Buf] = set()  # arrays of others that the function writes
+        self.shares: dict[Buf, int] = {}  # elements of such arrays to which a chunk keeps
         self.registers: dict[tuple[Buf, tuple[int, ...], int], str] = {}
         self.acc_lanes: dict[Buf, tuple[int, int]] = {}
 

@@ -84,7 +84,7 @@ class KernelPrinter(StatementPrinter):
     ) -> None:
         super().__init__(Names(taken=taken), sites)
         self.kernel, self.callees = kernel, callees
-        self.written = kernel.writes
+        self.written, self.shares = kernel.writes, kernel.shares
         self.calls: list[Kernel] = []
         self.names.used |= {"begin", "end", "context", "scratch", "workspace", "args"}
 
@@ -277,7 +277,7 @@ class KernelPrinter(StatementPrinter):
             n = hi.const
             assert isinstance(n, int)
             full, rest = n // lanes, n % lanes
-            if full and full <= max(loop.unroll, 1) and not (rest and full > 1):
+            if full and (_named(loop.body) or (full <= max(loop.unroll, 1) and not (rest and full > 1))):
                 for c in range(full):
                     self.lanes_body(loop, index.of(c * lanes), None, c % loop.unroll, memo)
             elif full:
@@ -291,6 +291,8 @@ class KernelPrinter(StatementPrinter):
             self.emit(f"const int64_t {name} = {bound};")
             bound = name
         var = self.vector_main(loop, bound, memo, None)
+        if all(_multiple(i, lanes) for i in (hi, loop.limit) if i is not None):
+            return
         self.emit(f"if ({var} < {bound}) {{")
         self.indent += 1
         left = self.names.temp("left")
@@ -384,6 +386,17 @@ class KernelPrinter(StatementPrinter):
         self.nested(easy, memo)
         self.emit("else {")
         self.nested(loop.body, memo)
+
+
+def _multiple(i: Index, n: int) -> bool:
+    return all(isinstance(c, int) and c % n == 0 for c in (i.const, *(c for _, c in i.terms)))
+
+
+def _named(body: Sequence[Stmt]) -> bool:
+    """Whether a straight line writes or reads a row of registers, which have names rather than places."""
+    lines = [s for s in body if isinstance(s, (Store, Reduce))]
+    touched = [s.buf for s in lines] + [e.buf for e in expressions([s.value for s in lines]) if isinstance(e, Load)]
+    return any(buf.storage == "register" and buf.shape for buf in touched)
 
 
 def _near(e: Expr, near: Mapping[int, frozenset[Buf]]) -> frozenset[Buf]:

@@ -6,8 +6,9 @@ from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from .groups import Classes, Group
 from .instantiate import Shared, instantiate
-from .ir import Expr, Guarded, Load, Stmt, Store
+from .ir import Const, Expr, Guarded, Load, Stmt, Store
 from .schedule import Placement
+from .stages import Stage
 
 
 def placed(expr: Expr, values: dict[IVar, Index], place: Placement, local: dict[Node, Expr], shared: Shared) -> Expr:
@@ -36,3 +37,14 @@ def finished(
         if place.external(s):
             body.append(Store(place.result(s), s.stored_at([mine[v] for v in s.axes]), local[s.node]))
     return body
+
+
+def filled(group: Group, classes: Classes, place: Placement, values: dict[IVar, Index], by: dict[Stage, float]) -> (
+    list[Stmt]
+):
+    """What is stored where the results of a contraction are constant, at the place that `values` tell."""
+    by_class = {classes.find(v): at for v, at in values.items()}
+    return [
+        Store(place.result(s), s.stored_at([by_class[classes.find(v)] for v in s.axes]), Const(value, s.node.dtype))
+        for s, value in by.items()
+    ]

@@ -210,6 +210,7 @@ class Kernel:
     serial: bool = False  # too little work to hand chunks to other cores
     flops: Extent = 0  # of a call, by the cost model
     bytes: Extent = 0  # of all parameters together
+    shares: dict[Buf, int] = field(default_factory=dict)  # arrays that chunks share out evenly, and elements of a share
 
 
 @dataclass(eq=False, slots=True)

@@ -7,7 +7,7 @@ frame accumulate per chunk, and their chunks are combined by a stage of a later 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..artifact import Target
 from ..graph import index, sizes
@@ -15,6 +15,8 @@ from ..graph.dtypes import INT64
 from ..graph.index import Guard, Index, IVar
 from ..graph.node import Node
 from ..graph.sizes import Extent
+from .columns import Columns
+from .corners import ending_of
 from .groups import Classes, Group
 from .instantiate import Shared, instantiate, place_index
 from .ir import (
@@ -33,6 +35,7 @@ from .ir import (
     Store,
     expressions,
 )
+from .jam import jam_rows
 from .nests import Arrangement, Nest
 from .schedule import SERIAL, WHOLE, Placement, chunk_count, clear, identity_of, in_chunks_of, lanes_for
 from .stages import CHUNKS, Stage, rows_in_chunk
@@ -61,6 +64,7 @@ class RowScheduler(Arrangement):
             body.extend(self._emit(nest))
         self.kernel.body = in_chunks_of(self.rows_per_chunk, self.row, body, self.chunk, self.before, self.after)
         self.kernel.nodes = [s.node for s in self.group.stages]
+        jam_rows(self.kernel, self.target)
         return self.kernel
 
     def _chunk(self) -> None:
@@ -158,14 +162,17 @@ class RowScheduler(Arrangement):
         """An index of the producer's value; along an axis of one element it is 0, whatever guards keep it there."""
         return tuple(index.ZERO if v.extent == 1 else i for v, i in zip(producer.axes, at, strict=True))
 
-    def _loops(self, axes: Sequence[IVar], body: list[Stmt], vec: bool, unroll: int = 1) -> list[Stmt]:
-        """Wraps statements in loops over inner classes, the vector class innermost."""
+    def _loops(
+        self, axes: Sequence[IVar], body: list[Stmt], vec: bool, unroll: int = 1, end: Index | None = None
+    ) -> list[Stmt]:
+        """Wraps statements in loops over inner classes, the vector class innermost, which may end early."""
         for c in reversed(axes):
             if c is self.vec:
                 kind = "vec" if vec else "seq"
                 lanes = self._lanes(body) if vec else 1
                 hi = self.inner_extent[c]
-                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, self.limit)
+                limit = self.limit if end is None else end
+                loop = Loop(self.vec_var, index.ZERO, hi, kind, body, lanes, unroll if vec else 1, limit)
             elif c in self.split:
                 window, place = self.split[c]
                 loop = Loop(place, index.ZERO, index.of(place.extent), "unroll", body)
@@ -213,8 +220,38 @@ class RowScheduler(Arrangement):
         if not reduces and nest.vec:
             unroll = self._deep(nest)
         if body:
-            before.extend(self._loops(nest.axes, body, nest.vec, unroll))
+            ending = ending_of(self, nest, self.place.cuts) if nest.vec else None
+            lanes = self._lanes(body)
+            end = None if ending is None else self._whole_vectors(ending.end, lanes)
+            before.extend(self._loops(nest.axes, body, nest.vec, unroll, end))
+            if ending is not None and end is not None:
+                before.extend(self._beyond(end, ending.values, lanes))
         return [*before, *after]
+
+    def _whole_vectors(self, end: Index, lanes: int) -> Index | None:
+        """An end that may be rounded up to whole vectors, where there are nothing but such; None if it may be negative.
+        What lies between the two is as it would be without an end."""
+        assert self.vec is not None and isinstance(self.vec.extent, int)
+        if self.vec.extent % lanes == 0:
+            end = index.scale(index.floordiv(index.add(end, lanes - 1), lanes), lanes)
+        least = index.bounds(end)
+        return end if least is not None and isinstance(least[0], int) and least[0] >= 0 else None
+
+    def _beyond(self, end: Index, values: Mapping[Stage, float], lanes: int) -> list[Stmt]:
+        """Stores what is constant from an end on."""
+        assert self.vec is not None and isinstance(self.vec.extent, int)
+        z = IVar("z", self.vec.extent)
+        there = {self.vec_var: index.add(end, index.of(z))}
+        body: list[Stmt] = []
+        for s, value in values.items():
+            home = self.values.get(s)
+            if home is None or home.storage == "register":
+                continue
+            at = self._scratch_at(s) if home in self.kernel.scratch else self._out_index(s)
+            where = tuple(index.substitute(i, there) for i in at)
+            body.append(Store(home, where, Const(value, s.node.dtype)))
+        left = index.add(index.of(self.vec.extent), index.scale(end, -1))
+        return [Loop(z, index.ZERO, left, "vec", body, lanes)] if body else []
 
     def _ahead(self, body: Sequence[Stmt], nest: Nest) -> list[Stmt]:
         """Announces the next row of long rows from memory: prefetchers of hardware stop at the end of a page.
@@ -317,6 +354,12 @@ class RowScheduler(Arrangement):
         if self.vec in out:
             rest = tuple(c for c in out if c is not self.vec)
             assert self.vec is not None
+            lanes = self._lanes([Reduce(home, where, combine, value)])
+            if not over_rows and Columns.fit(self.inner_extent[self.vec], self.limit, lanes):
+                columns = Columns(home, where, self.vec_var, self.inner_extent[self.vec], lanes, zero)
+                self.kernel.registers.append(columns.row)
+                summed = self._loops(reduced, [columns.add(combine, value)], False)
+                return self._loops(rest, [columns.clear, *summed, columns.keep], False)
             first = self._loops(out, [Store(home, where, zero)], True)
             order = (*rest, *reduced, self.vec)
             return [*first, *self._loops(order, [Reduce(home, where, combine, value)], True)]

@@ -13,6 +13,7 @@ from ..graph.index import IVar
 from ..graph.node import Node
 from ..graph.reduction import identity
 from ..graph.sizes import Extent, Shape
+from .cuts import Cuts
 from .ir import Buf, Const, Expr, Kernel, Loop, Reduce, Stmt, Store, expressions
 from .stages import Stage
 
@@ -25,6 +26,8 @@ SERIAL = 1 << 16  # flops of rows below which one core is as fast as several
 
 class Placement(Protocol):
     """What a schedule asks about memory."""
+
+    cuts: Cuts
 
     def buffer(self, node: Node) -> Buf: ...
     def external(self, stage: Stage) -> bool: ...

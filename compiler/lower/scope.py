@@ -16,7 +16,9 @@ from ..graph.sizes import Dim, Extent, Shape
 from .announce import announce
 from .assembly import assembled, assembly
 from .chains import Chain, Chains, chained
+from .cuts import Cuts
 from .folds import Folding, FoldScheduler
+from .follow import followed
 from .fuse import Fuser
 from .groups import Group
 from .ir import (
@@ -113,6 +115,7 @@ class Scope:
         self.shared.told.update(n["trips"] for n in order if n.op.name == "while" and n["trips"] is not None)
         self.plans: dict[Stage, Plan] = {}
         self.windows: dict[Stage, WindowPlan] = {}
+        self.pictures: Kernel | None = None  # the last kernel of windows
         self.vectors: dict[Stage, VectorPlan] = {}
         kept = choose_kept(order, roots, self._packed_operand, self.shared.options.recompute)
         users: dict[Node, int] = {}
@@ -154,6 +157,7 @@ class Scope:
         self.fuser = Fuser(stages, kinds, self._homes(), folding.take)
         self.groups = self.fuser.run()
         self._index_readers()
+        self.cuts = Cuts(stages, self.readers, self.roots)
         self.chains: dict[Group, Chain] = {}
         if self.outside is None:
             chains = Chains(self, self.shared.target, self.windows)
@@ -258,6 +262,7 @@ class Scope:
             windows = self.windows[first]
             over = PositionScheduler if windows.over_positions else PlaceScheduler
             self._add_tiled(over(group, windows, *context, self.shared.tiles), group)
+            self.pictures = self.shared.kernels[-1]
         elif group.kind == "tile":
             make = FoldScheduler if any(s.reduce for s in group.stages[1:]) else TileScheduler
             if self.pieces is not None and make is FoldScheduler:
@@ -273,7 +278,7 @@ class Scope:
             self.add(copy)
         else:
             self.rows = RowScheduler(group, self.fuser.classes, self, self.shared.target, name)
-            self.add(self.rows.build())
+            self._add_rows(self.rows.build())
 
     def _add_tiled(self, tiles: TileScheduler | WindowScheduler, group: Group) -> None:
         packing = tiles.packing(self._name("pack"))
@@ -308,6 +313,17 @@ class Scope:
         announce(kernel)
         self.shared.kernels.append(kernel)
         self.steps.append(Run(kernel))
+
+    def _add_rows(self, kernel: Kernel) -> None:
+        """Adds a kernel of rows, to that of the pictures that it reads where these were the last."""
+        before = self.steps[-1] if self.steps else None
+        if isinstance(before, Run) and before.kernel is self.pictures:
+            collect_params(kernel)
+            if (both := followed(before.kernel, kernel)) is not None:
+                self.steps.pop()
+                self.shared.kernels.pop()
+                self.pictures = kernel = both
+        self.add(kernel)
 
     def _copy(self, source: Buf, home: Buf) -> None:
         self.add(_copy_kernel(source, home, self._name("copy"), self.shared.target))

@@ -15,7 +15,8 @@ from ..graph import index, sizes
 from ..graph.index import Index, IVar
 from ..graph.sizes import Extent
 from .blocks import SERIAL, Strip
-from .epilogue import finished
+from .corners import Bounds, Skipped, Tile, bounds_of, skipped_of
+from .epilogue import filled, finished
 from .groups import Classes, Group
 from .ir import Buf, Call, Const, Kernel, Load, Loop, Stmt, Store
 from .microkernel import tile_kernel, tile_of
@@ -45,6 +46,11 @@ class TileScheduler(Panels):
     def build(self, name: str) -> Kernel:
         self.kernel.name = name
         self.home = None if self.outer else self._home()
+        self.bounds: Bounds | None = None
+        self.skipped: Skipped | None = None
+        if not self.several:
+            self.bounds = bounds_of(self.stage, self.plan, self.place.cuts)
+            self.skipped = skipped_of(self.group, self.plan, self.classes, self.place.cuts, self.place)
         self._scratch()
         if self.several:
             body = self._several()
@@ -136,7 +142,12 @@ class TileScheduler(Panels):
         """Tiles whose whole depth is one block."""
 
         def tile(strip: Strip, at: Index, row: Index, height: int) -> list[Stmt]:
-            return self._tile(strip, at, row, height, True, False, self.depth, index.ZERO, {})
+            where = self._where(strip, at, row, height)
+            start, count = index.ZERO, index.of(self.depth)
+            if self.bounds is not None and isinstance(self.depth, int):
+                start, count = self.bounds.of(where, self.depth)
+            made = self._tile(strip, at, row, height, True, False, count, start, {})
+            return made if self.skipped is None else self._unless_skipped(made, self.skipped, where, strip, at, row)
 
         return self._over_tiles(tile)
 
@@ -199,6 +210,32 @@ class TileScheduler(Panels):
             )
         return [*before, *body, *after]
 
+    def _where(self, strip: Strip, at: Index, row: Index, height: int) -> Tile:
+        width = strip.width if strip.valid is None else strip.valid
+        return Tile(index.add(self.first_row, row), self._first_column(at), height, width)
+
+    def _unless_skipped(
+        self, made: list[Stmt], skipped: Skipped, where: Tile, strip: Strip, at: Index, row: Index
+    ) -> list[Stmt]:
+        """The statements of a tile where it has to be computed, elsewhere what is known of it."""
+        runs = skipped.runs(where)
+        if not runs.terms:
+            runs_at_all = isinstance(runs.const, int) and runs.const >= 1
+            return made if runs_at_all else self._known(skipped, where, strip, row)
+        one, other = IVar("runs", 1), IVar("known", 1)
+        known = index.add(index.scale(runs, -1), 1)
+        return [
+            Loop(one, index.ZERO, index.of(1), "seq", made, limit=runs),
+            Loop(other, index.ZERO, index.of(1), "seq", self._known(skipped, where, strip, row), limit=known),
+        ]
+
+    def _known(self, skipped: Skipped, where: Tile, strip: Strip, row: Index) -> list[Stmt]:
+        def made(values: dict[IVar, Index], at: tuple[Index, ...]) -> list[Stmt]:
+            return filled(self.group, self.classes, self.place, values, skipped.values)
+
+        left = None if strip.valid is not None else index.add(index.of(self.n), index.scale(where.column, -1))
+        return self._elements(where.column, index.of(where.width), left, row, index.of(where.height), None, made)
+
     def _last_panel(self, make: Callable[[Index], list[Stmt]]) -> list[Stmt]:
         return self._over_panels(lambda strip, at: make(at) if strip is self.last else [])[-1:]
 
@@ -234,8 +271,8 @@ class TileScheduler(Panels):
         return found
 
     def _tile(
-        self, strip: Strip, at: Index, row: Index, height: int, finish: bool, adds: bool, count: Extent, start: Index,
-        outer: Outer,
+        self, strip: Strip, at: Index, row: Index, height: int, finish: bool, adds: bool, count: Extent | Index,
+        start: Index, outer: Outer,
     ) -> list[Stmt]:
         p = self.plan
         source, offset = self._direct()
@@ -253,7 +290,7 @@ class TileScheduler(Panels):
         panel: tuple[Buf, Index, Extent]
         if strip in self.panel:
             first = self._panel_from(at) if strip is self.full else index.ZERO
-            if self.apart:
+            if self.apart or finish:
                 first = index.add(first, start)
             panel = self.panel[strip], index.scale(first, strip.width), strip.width
         elif self.packed is not None:
@@ -292,6 +329,16 @@ class TileScheduler(Panels):
         self, tile: Buf, first: Index, hi: Index, left: Index | None, row: Index, height: Index, limit: Index | None
     ) -> list[Stmt]:
         """What happens to the finished `height` rows from `row` on: the stages of the group, element by element."""
+        def made(values: dict[IVar, Index], at: tuple[Index, ...]) -> list[Stmt]:
+            return finished(self.group, self.classes, self.place, values, Load(tile, at, tile.dtype))
+
+        return self._elements(first, hi, left, row, height, limit, made)
+
+    def _elements(
+        self, first: Index, hi: Index, left: Index | None, row: Index, height: Index, limit: Index | None,
+        made: Callable[[dict[IVar, Index], tuple[Index, ...]], list[Stmt]],
+    ) -> list[Stmt]:
+        """What `made` makes of the elements of `height` rows from `row` on, by their indices and places in the tile."""
         p = self.plan
         i, j = IVar("i", height.const), IVar("j", hi.const)
         at_row = index.add(index.add(self.first_row, row), index.of(i))
@@ -299,8 +346,7 @@ class TileScheduler(Panels):
         values = dict(self.batch_at)
         values.update(zip(p.rows, index.unflatten(at_row, tuple(v.extent for v in p.rows)), strict=True))
         values.update(zip(p.columns, index.unflatten(column, tuple(v.extent for v in p.columns)), strict=True))
-        element = Load(tile, (index.of(i), index.of(j)), tile.dtype)
-        body = finished(self.group, self.classes, self.place, values, element)
+        body = made(values, (index.of(i), index.of(j)))
         out = index.linear([index.of(v) for v in self.stage.axes], self.stage.node.shape)
         lanes = lanes_for(body, self.target)
         if merged_stride(out, p.columns) == 1 or merged_stride(out, p.rows) != 1:

@@ -85,12 +85,14 @@ def narrowed(expr: Expr) -> Expr:
     if not isinstance(expr, Op) or len(expr.args) != 2 or any(a.dtype != INT64 for a in expr.args):
         return expr
     a, b = expr.args
-    if expr.name in ("add", "mul"):
+    if expr.name in ("add", "sub", "mul"):
         x, y = _as_index(a), _as_index(b)
         if x is None or y is None or (expr.name == "mul" and x.terms and y.terms):
             return expr
-        x, y = (y, x) if x.terms else (x, y)
-        found = index.add(x, y) if expr.name == "add" else index.scale(y, x.const)
+        if expr.name == "mul":
+            found = index.scale(x, y.const) if x.terms else index.scale(y, x.const)
+        else:
+            found = index.add(x, y if expr.name == "add" else index.scale(y, -1))
         return IndexValue(found, INT64) if _within(found, 1 << 62) else expr
     if expr.name in COMPARISONS:
         x, y = _as_index(a), _as_index(b)

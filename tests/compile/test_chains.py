@@ -11,6 +11,7 @@ import pytest
 
 import adjoint as ad
 from adjoint.graph.program import Program
+from adjoint.lower.ir import Call, walk
 from adjoint.pipeline import compile_program
 from adjoint.runtime.target import resolve_target
 
@@ -53,6 +54,31 @@ def test_causal_attention_and_its_gradient(queries: int, keys: int, width: int, 
     made = checked(inputs, [out, *ad.grad((out**2).sum(), inputs)])
     scores = [b for kernel in made for b in kernel.params if b.shape == (6, 3, queries, keys)]
     assert not scores, [(b.name, kernel.name) for kernel in made for b in kernel.params]
+
+
+def test_sums_end_where_masks_cut_off() -> None:
+    """Comparisons in several forms; a row that sees nothing; corners on either side and without exponentials."""
+    inputs, q, k, v = attention(6, 43, 43, 8, "float32")
+    i, j = ad.reshape(ad.arange(43), (43, 1)), ad.arange(43)
+    scores = q @ ad.permute_dims(k, (0, 1, 3, 2))
+    strict = ad.softmax(ad.where(i > j, scores, -np.inf), axis=-1) @ v
+    band = ad.softmax(ad.where((j - i <= 2) & (i - j < 9), scores, -np.inf), axis=-1) @ v
+    after = ad.where(j < i, 0.0, scores) @ v
+    outputs = [strict, band, after]
+    made = checked(inputs, [*outputs, *ad.grad(sum((y**2).sum() for y in outputs), inputs)])
+    depths = [s.sizes[0] for kernel in made for s in walk(kernel.body) if isinstance(s, Call) and len(s.sizes) == 5]
+    assert sum(bool(depth.terms) for depth in depths) >= 4, depths
+
+
+def test_what_is_cut_off_of_an_array_is_not_taken_for_0_times_another() -> None:
+    x, y = ad.input("x", (4, 4, 20, 20)), ad.input("y", (4, 4, 20, 20))
+    low = ad.where(ad.arange(20) <= ad.reshape(ad.arange(20), (20, 1)), x, 0.0)
+    product = low * y
+    f = ad.compile([x, y], [product, product / ad.exp(product).sum(-1, keepdims=True)])
+    ones = np.ones((4, 4, 20, 20), np.float32)
+    values = np.where(np.arange(20) > 15, np.inf, ones).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(f(ones, values)[0], np.tril(ones) * values)
 
 
 def test_masks_and_biases_are_read_where_they_lie() -> None:

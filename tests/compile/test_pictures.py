@@ -87,6 +87,23 @@ def test_run_time_batches_add_up_in_parts() -> None:
         oracle.compare(program, values, dims, interp.evaluate(program.roots, values, dims), results)
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [((16, 3, 24, 26), "float32"), ((32, 3, 17, 23), "float64")])
+def test_pooling_joins_the_pictures_that_it_reads(shape: tuple[int, ...], dtype: str) -> None:
+    """Where no chunk reads what another one writes; differences of pictures that follow each other do."""
+    x, w = ad.input("x", shape, dtype), ad.input("w", (9, shape[1], 3, 3), dtype)
+    h = ad.relu(ad.nn.conv2d(x, w, padding=1))
+    rng = np.random.default_rng(14)
+    values = {v.node: rng.normal(size=v.shape).astype(dtype) for v in (x, w)}
+    pooled = ad.nn.max_pool2d(h, 2), ad.nn.avg_pool2d(h, 3, 2)
+    apart = (ad.exp(h[1:] - h[:-1]),)
+    for outputs, joins in ((pooled, True), (apart, False)):
+        program = _program([x, w], [h, *outputs])
+        assert ("_relu_" in oracle.build(program).dump("kernels")) is joins
+        oracle.check(program, values)
+        one, two = (oracle.run(program, values, threads=threads) for threads in (1, 2))
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(one, two, strict=True))
+
+
 def test_infinities_stay_within_their_windows() -> None:
     x, w = ad.input("x", (2, 2, 8, 9)), ad.input("w", (4, 2, 3, 3))
     y = ad.nn.conv2d(x, w, padding=1)

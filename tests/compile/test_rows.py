@@ -44,6 +44,19 @@ def test_sums_over_the_leading_axes_of_what_lies_otherwise() -> None:
     both([x], [ad.sum(t, axis=(0, 1)) for t in turned], rng.normal(size=x.shape).astype(np.float32))
 
 
+def test_columns_that_stay_in_registers_while_rows_go_by() -> None:
+    """Whole and incomplete vectors, one and several, and few rows of a number that a call tells."""
+    rng = np.random.default_rng(0)
+    shapes = [("float32", (9, 50)), ("float64", (7, 3, 20)), ("int32", (6, 128)), ("float32", (5, 129))]
+    inputs = [ad.input(f"x{k}", shape, dtype) for k, (dtype, shape) in enumerate([*shapes, ("float64", ("n", 33))])]
+    outputs = [f(x, axis=-2) for x in inputs for f in (ad.sum, ad.prod)] + [ad.max(inputs[1], axis=1)]
+    fixed = [(rng.normal(size=shape) * 2).astype(dtype) for dtype, shape in shapes]
+    for rows in (1, 4):
+        program = Program("f", tuple(x.node for x in inputs), tuple(y.node for y in outputs))
+        values = dict(zip(program.inputs, [*fixed, rng.normal(size=(rows, 33))], strict=True))
+        oracle.check(program, values, {inputs[-1].shape[0]: rows})
+
+
 def test_rows_of_minus_infinity() -> None:
     x = ad.input("x", (3, 20))
     rows = np.zeros((3, 20), np.float32)
