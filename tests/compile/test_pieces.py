@@ -130,3 +130,14 @@ def test_pieces(name: str) -> None:
     one, two = (oracle.check(program, values, dims, threads=n, target=TARGET) for n in (1, 2))
     for a, b in zip(one, two, strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+def test_profile() -> None:
+    """A kernel of a loop in pieces counts once for every iteration, whoever runs its pieces."""
+    x, w = ad.input("x", (20, 40, 16)), ad.input("w", (16, 16))
+    h, _ = ad.scan(lambda h, z: (ad.tanh(h @ w + z), None), zeros(40, 16), x)
+    step = ad.compile([x, w], h, target=TARGET, threads=2)
+    table = step.profile(*(np.ones(a.shape, np.float32) for a in (x, w)), repeat=3).splitlines()
+    (line,) = [line.split() for line in table if "tanh" in line]
+    calls, milliseconds = line[-6:-4]
+    assert calls == "60" and float(milliseconds) > 0
