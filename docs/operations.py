@@ -16,7 +16,7 @@ from adjoint.codegen.accuracy import ULPS
 from adjoint.errors import AdjointError
 from adjoint.graph.node import Node, toposort
 from adjoint.graph.program import Program
-from adjoint.lower.ir import Loop, walk
+from adjoint.lower.ir import Call, Loop, Routine, Stmt, walk
 from adjoint.lower.lowering import lower
 from adjoint.lower.options import Options
 from adjoint.rewrite.rules import RULES, rewrite
@@ -213,14 +213,20 @@ def _operations(ys: list[ad.Array]) -> list[Node]:
 
 
 def _vectorised(xs: list[ad.Array], ys: list[ad.Array]) -> str:
-    """Whether the loops of all kernels, of some, or of none run over lanes on x86-64-v3."""
+    """Whether the loops of all kernels, of some, or of none run over lanes on x86-64-v3; transposing does, in a routine."""
     target = TARGETS["x86-64-v3"]
     nodes = toposort([y.node for y in ys])
     inputs = tuple(n for n in nodes if n.op.name == "input")
     program, _ = rewrite(Program("f", inputs, tuple(y.node for y in ys)))
     module = lower(program, target, Options())
-    loops = [[s for s in walk(k.body) if isinstance(s, Loop)] for k in (*module.kernels, *module.tiles)]
-    lanes = [any(loop.kind == "vec" for loop in found) for found in loops if found]
+
+    def wide(s: Stmt) -> bool:
+        if isinstance(s, Call):
+            return isinstance(s.kernel, Routine) and s.kernel.name == "turn"
+        return isinstance(s, Loop) and s.kind == "vec"
+
+    bodies = [list(walk(k.body)) for k in (*module.kernels, *module.tiles)]
+    lanes = [any(map(wide, body)) for body in bodies if any(isinstance(s, Loop) for s in body)]
     return "yes" if all(lanes) else "partly" if any(lanes) else "no"
 
 
