@@ -213,7 +213,8 @@ def _operations(ys: list[ad.Array]) -> list[Node]:
 
 
 def _vectorised(xs: list[ad.Array], ys: list[ad.Array]) -> str:
-    """Whether the loops of all kernels, of some, or of none run over lanes on x86-64-v3; transposing does, in a routine."""
+    """Whether the loops of all kernels, of some, or of none run over lanes on x86-64-v3; the routine that transposes
+    does."""
     target = TARGETS["x86-64-v3"]
     nodes = toposort([y.node for y in ys])
     inputs = tuple(n for n in nodes if n.op.name == "input")
