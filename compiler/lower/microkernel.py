@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..graph import index, sizes
@@ -26,8 +25,8 @@ def tile_kernel(
 
     The rows of b and c are `panel_stride` and `result_stride` elements apart. `ahead` announces b some rows early,
     which pays where it comes from far away, and `across` lines of a. A tile that `packs` leaves b behind as a panel,
-    for those that follow. One that `asks` announces, with every few steps, a place of `next`, each `next_stride`
-    elements from the last: what is packed when it is done.
+    for those that follow. One that `asks` announces a place of `next`, each few steps another, `next_stride` elements
+    from the last: what is packed when it is done.
     """
     width = vectors * lanes
     names = ("depth", "row_stride", "depth_stride", "panel_stride", "result_stride")
@@ -50,10 +49,11 @@ def tile_kernel(
     later = index.scale(index.add(index.of(k), ROWS_AHEAD), depth_stride)
     last = index.add(index.of(sizes.mul(row_stride, tile_rows - 1)), later)
     coming, next_stride = Buf("next", dtype, (1,), "arg"), Dim("next_stride", min=0)
+    asked = index.scale(index.floordiv(index.of(k), STEPS), next_stride)
     body = _tile_body(
         (i, j, k), (acc, row, column), vectors, lanes, Load(c, at, dtype) if adds else Const(0, dtype),
         Load(a, (Index(((i, row_stride), (k, depth_stride))),), dtype), Load(b, (index.of(k), index.of(j)), dtype), c,
-        line, [Prefetch(a, (last,))] if across else [], (coming, next_stride) if asks else None,
+        line, [Prefetch(buf, (place,)) for buf, place, there in ((a, last, across), (coming, asked, asks)) if there],
     )
     kinds = (("add", adds), ("pack", packs), ("far", ahead), ("across", across), ("asking", asks))
     name = "_".join(["tile", *(word for word, there in kinds if there), f"{tile_rows}x{width}{_wide(dtype)}"])
@@ -117,12 +117,10 @@ def _looked_up(table: Buf, k: IVar) -> Index:
 
 def _tile_body(
     loops: tuple[IVar, IVar, IVar], registers: tuple[Buf, Buf, Buf], vectors: int, lanes: int, begin: Expr,
-    element: Load, line: Load, result: Buf, along: Sequence[Stmt] = (), each: Sequence[Stmt] = (),
-    asked: tuple[Buf, Dim] | None = None,
+    element: Expr, line: Expr, result: Buf, along: Sequence[Stmt] = (), each: Sequence[Stmt] = (),
 ) -> list[Stmt]:
     """Rows, columns and depth; sums, a column of rows' elements, a line of columns: all sums begin, take in one product
-    after another, and are stored. What else is done `along` a line, and once for `each`; with every few steps one more
-    place of what is `asked` for is announced."""
+    after another, and are stored. What else is done `along` a line, and once for `each`."""
     (i, j, k), (acc, row, column) = loops, registers
     at, dtype = (index.of(i), index.of(j)), acc.dtype
 
@@ -133,35 +131,17 @@ def _tile_body(
         return Loop(i, index.ZERO, index.of(i.extent), "unroll", list(statements))
 
     product = Op("pair", (Load(row, (at[0], index.ZERO), dtype), Load(column, (at[1],), dtype)), dtype)
-
-    def moved(s: Stmt, there: Index) -> Stmt:
-        assert isinstance(s, (Store, Prefetch))
-        at = tuple(index.substitute(n, {k: there}) for n in s.index)
-        return replace(s, index=at)
-
-    def step(there: Index) -> list[Stmt]:
-        one, several = (
-            Load(e.buf, tuple(index.substitute(n, {k: there}) for n in e.index), e.dtype) for e in (element, line)
-        )
-        return [
-            columns(Store(column, (at[1],), several)),
-            *(columns(moved(s, there)) for s in along),
-            *(moved(s, there) for s in each),
-            rows(columns(Store(row, at, one), 1), columns(Reduce(acc, at, "fma", product))),
-        ]
-
-    if asked is None:
-        depth: list[Stmt] = [Loop(k, index.ZERO, index.of(k.extent), "seq", step(index.of(k)), unroll=STEPS)]
-    else:
-        whole = sizes.floordiv(k.extent, STEPS)
-        q, u = IVar("q", whole), IVar("u", STEPS)
-        few = step(index.add(index.scale(index.of(q), STEPS), index.of(u)))
-        ask = Prefetch(asked[0], (Index(((q, asked[1]),)),))
-        depth = [
-            Loop(q, index.ZERO, index.of(whole), "seq", [ask, Loop(u, index.ZERO, index.of(STEPS), "unroll", few)]),
-            Loop(k, index.of(sizes.mul(whole, STEPS)), index.of(k.extent), "seq", step(index.of(k))),
-        ]
-    return [rows(columns(Store(acc, at, begin))), *depth, rows(columns(Store(result, at, Load(acc, at, dtype))))]
+    step: list[Stmt] = [
+        columns(Store(column, (at[1],), line)),
+        *map(columns, along),
+        *each,
+        rows(columns(Store(row, at, element), 1), columns(Reduce(acc, at, "fma", product))),
+    ]
+    return [
+        rows(columns(Store(acc, at, begin))),
+        Loop(k, index.ZERO, index.of(k.extent), "seq", step, unroll=STEPS),
+        rows(columns(Store(result, at, Load(acc, at, dtype)))),
+    ]
 
 
 def table_tile_kernel(dtype: DType, tile_rows: int, vectors: int, lanes: int) -> Kernel:

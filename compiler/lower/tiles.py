@@ -42,6 +42,7 @@ class TileScheduler(Panels):
         self.kernel.flops = sizes.mul(2, sizes.product(v.extent for v in group.stages[0].loop_axes))
         self.kernel.serial = sizes.hint(self.kernel.flops) < SERIAL
         self.tiles = tiles
+        self.asking = False  # whether tiles announce what is packed next
         self.skipped = skipped_of(group, plan, classes, place.cuts, place)
         super().__init__(group.stages[0], plan if self.skipped is None else suited(plan), place, target)
 
@@ -167,6 +168,7 @@ class TileScheduler(Panels):
         """Statements for all tiles of the chunk, of which the first rows ask for what is packed next. A tile's rows
         stay in the first cache while panels stream by: these lie one step after another, which machines foresee. Rows
         across the depth are no stream but lines here and there, of few sets of the first cache: there a panel stays."""
+        self.asking = self.asking or asks is not None
         if self.downward:
             return self._over_panels(
                 lambda strip, at: self._over_rows(lambda row, height, _: tile(strip, at, row, height, None), 0)
@@ -346,13 +348,17 @@ class TileScheduler(Panels):
             result = tile, place, width
         ahead = self.far if packs else self.ahead and strip not in self.panel
         across = self.scattered and self.rows is None
-        asks = asks if strip is self.full else None
+        asking = self.asking and strip is self.full and height == p.tile_rows
         dtype = self.stage.node.dtype
-        key = (dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across, asks is not None)
+        key = (dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across, asking)
         args = [(source, base), panel[:2], *packs, result[:2]]
         strides = [count, row_stride, depth_stride, panel[2], result[2]]
-        if asks is not None:
-            asked, first, step = first_asked(self, asks, at, index.floordiv(row, p.tile_rows), outer)
+        if asking:
+            # One kernel serves those that have nothing to ask for as well, as compiling another takes longer.
+            idle = source, base, 0
+            asked, first, step = idle if asks is None else (
+                first_asked(self, asks, at, index.floordiv(row, p.tile_rows), outer)
+            )
             args.append((asked, first))
             strides.append(step)
         call = Call(tile_of(self.tiles, tile_kernel, key), tuple(args), tuple(index.of(n) for n in strides))
