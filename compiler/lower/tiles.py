@@ -348,13 +348,13 @@ class TileScheduler(Panels):
             result = tile, place, width
         ahead = self.far if packs else self.ahead and strip not in self.panel
         across = self.scattered and self.rows is None
-        asking = self.asking and strip is self.full and height == p.tile_rows
-        dtype = self.stage.node.dtype
-        key = (dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across, asking)
+        shape = (self.stage.node.dtype, height, strip.vectors, strip.lanes, adds, ahead, bool(packs), across)
+        # One kernel serves those that have nothing to ask for as well, as compiling another takes longer.
+        asking = (self.asking and strip is self.full and height == p.tile_rows) or (*shape, True) in self.tiles
+        key = (*shape, asking)
         args = [(source, base), panel[:2], *packs, result[:2]]
         strides = [count, row_stride, depth_stride, panel[2], result[2]]
         if asking:
-            # One kernel serves those that have nothing to ask for as well, as compiling another takes longer.
             idle = source, base, 0
             asked, first, step = idle if asks is None else (
                 first_asked(self, asks, at, index.floordiv(row, p.tile_rows), outer)
