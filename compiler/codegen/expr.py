@@ -433,8 +433,9 @@ class ExprPrinter(IndexPrinter):
         for k, i in enumerate(at):
             if self.lanes is not None:
                 i = index.substitute(i, {self.lanes.var: self.lanes.at})
-            value = self.resolve(i).const
-            assert isinstance(value, int) and not self.resolve(i).terms, (buf.name, i)
+            found = self.resolve(i)
+            value = found.const
+            assert isinstance(value, int) and not found.terms, (buf.name, i)
             last = k == len(at) - 1 and self.lanes is not None
             numbers.append(value // self.lanes.width if last and self.lanes is not None else value)
         return numbers

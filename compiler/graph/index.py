@@ -284,6 +284,8 @@ def substitute(a: Index, values: dict[IVar, Index]) -> Index:
     """Replaces loop variables by indices, inside quotients, remainders and lookups too."""
     if not any((isinstance(atom, IVar) and atom in values) or not isinstance(atom, IVar) for atom, _ in a.terms):
         return a
+    if len(a.terms) == 1 and a.const == 0 and isinstance(a.terms[0][0], IVar):
+        return scale(values[a.terms[0][0]], a.terms[0][1])
     total = Index((), a.const)
     for atom, c in a.terms:
         if isinstance(atom, IVar):
