@@ -15,6 +15,7 @@ AHEAD = 8  # steps of depth by which the panel is announced
 PACKS_AHEAD = 12  # the same for a tile that packs the panel: nothing has asked for these lines before
 ROWS_AHEAD = 32  # the same for rows that lie across the depth, a line of which every step takes
 STEPS = 4  # of depth in a row: what counts them takes turns that arithmetic could have
+FULL = 12  # sums of a tile from which on that is so: fewer wait for those of the last step, and leave turns
 
 
 def tile_kernel(
@@ -139,7 +140,7 @@ def _tile_body(
     ]
     return [
         rows(columns(Store(acc, at, begin))),
-        Loop(k, index.ZERO, index.of(k.extent), "seq", step, unroll=STEPS),
+        Loop(k, index.ZERO, index.of(k.extent), "seq", step, unroll=STEPS if i.extent * vectors >= FULL else 1),
         rows(columns(Store(result, at, Load(acc, at, dtype)))),
     ]
 

@@ -12,7 +12,6 @@ static void tile_at_4x16(const float *restrict a, const float *restrict b, const
   c2_1 = f32x8_splat(0.0f);
   c3_0 = f32x8_splat(0.0f);
   c3_1 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + (int64_t)at[k]);
     b0 = x_1;
@@ -57,7 +56,6 @@ static void tile_at_3x16(const float *restrict a, const float *restrict b, const
   c1_1 = f32x8_splat(0.0f);
   c2_0 = f32x8_splat(0.0f);
   c2_1 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + (int64_t)at[k]);
     b0 = x_1;
@@ -108,7 +106,6 @@ static void tile_places_3_3x8(const float *restrict a, const int32_t *restrict a
   c7_0 = x_8;
   const f32x8 x_9 = f32x8_load(c + 64);
   c8_0 = x_9;
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_10 = f32x8_load(b + k * 8);
     b0 = x_10;

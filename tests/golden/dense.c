@@ -73,7 +73,6 @@ static void tile_6x2(const float *restrict a, const float *restrict b, float *re
   c3_0 = f32x2_splat(0.0f);
   c4_0 = f32x2_splat(0.0f);
   c5_0 = f32x2_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x2 x_1 = f32x2_load(b + k * panel_stride);
     b0 = x_1;
@@ -116,7 +115,6 @@ static void tile_3x16(const float *restrict a, const float *restrict b, float *r
   c1_1 = f32x8_splat(0.0f);
   c2_0 = f32x8_splat(0.0f);
   c2_1 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
@@ -152,7 +150,6 @@ static void tile_3x2(const float *restrict a, const float *restrict b, float *re
   c0_0 = f32x2_splat(0.0f);
   c1_0 = f32x2_splat(0.0f);
   c2_0 = f32x2_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x2 x_1 = f32x2_load(b + k * panel_stride);
     b0 = x_1;

@@ -73,7 +73,6 @@ static void tile_6x4(const float *restrict a, const float *restrict b, float *re
   c3_0 = f32x4_splat(0.0f);
   c4_0 = f32x4_splat(0.0f);
   c5_0 = f32x4_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
@@ -118,7 +117,6 @@ static void tile_4x16(const float *restrict a, const float *restrict b, float *r
   c2_1 = f32x8_splat(0.0f);
   c3_0 = f32x8_splat(0.0f);
   c3_1 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
@@ -161,7 +159,6 @@ static void tile_4x4(const float *restrict a, const float *restrict b, float *re
   c1_0 = f32x4_splat(0.0f);
   c2_0 = f32x4_splat(0.0f);
   c3_0 = f32x4_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x4 x_1 = f32x4_load(b + k * panel_stride);
     b0 = x_1;
@@ -198,7 +195,6 @@ static void tile_8x8(const float *restrict a, const float *restrict b, float *re
   c5_0 = f32x8_splat(0.0f);
   c6_0 = f32x8_splat(0.0f);
   c7_0 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
@@ -250,7 +246,6 @@ static void tile_7x8(const float *restrict a, const float *restrict b, float *re
   c4_0 = f32x8_splat(0.0f);
   c5_0 = f32x8_splat(0.0f);
   c6_0 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
@@ -297,7 +292,6 @@ static void tile_6x8(const float *restrict a, const float *restrict b, float *re
   c3_0 = f32x8_splat(0.0f);
   c4_0 = f32x8_splat(0.0f);
   c5_0 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;

@@ -71,7 +71,6 @@ static void tile_1x16(const float *restrict a, const float *restrict b, float *r
   f32x8 a0_0;
   c0_0 = f32x8_splat(0.0f);
   c0_1 = f32x8_splat(0.0f);
-  ADJOINT_UNROLL(4)
   for (int64_t k = 0; k < depth; k++) {
     const f32x8 x_1 = f32x8_load(b + k * panel_stride);
     b0 = x_1;
