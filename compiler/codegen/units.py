@@ -57,7 +57,7 @@ def print_units(
     """
     passed = sum(len(buffers) for kernel, buffers in calls.buffers.items() if not kernel.inner)
     apart = split and passed > ENTRY_ARGUMENTS
-    groups = _split(calls.functions, 0 if apart else passed) if split else [calls.functions]
+    groups = _split(calls.outer, 0 if apart else passed) if split else [calls.outer]
     several = len(groups) > 1 or apart
     entry = EntryPrinter(module, calls, dims, f"{module.name}_" if several else "")
     parts = entry.parts()
@@ -92,26 +92,27 @@ class _UnitPrinter:
         """Name and text of a unit with some functions, with `parts` of the entry, and with the function that users
         call when `whole`, all parts of the entry, is given."""
         module = self.module
+        inner = {self.calls.of[k] for f in group for k in f.calls}
+        members = [*(f for f in self.calls.functions if f in inner), *group] if inner else list(group)
         needs: set[tuple[str, str]] = set()
         types: set[str] = set()
-        for f in group:
+        for f in members:
             needs |= f.needs
             types |= f.types
-        tables = dict.fromkeys(b for f in group for b in f.tables)
+        tables = dict.fromkeys(b for f in members for b in f.tables)
         functions = []
-        for f in group:
-            static = "" if self.several else "static "
+        for f in members:
+            static = "static " if not self.several or f.kernel.inner else ""
             if not f.kernel.inner:
                 static = f"KERNEL {static}"
             functions.append({"comment": _title(f), "text": self._finish(f, static)})
         text = template("unit.c.j2").render(
             title=f"{module.name}" + (f", part {number}" if self.several else ""),
             version=self.version, target=module.target.name,
-            prelude=prelude(needs, module.target, types, _called(group)), interface=self.header,
-            aligned=any("ADJOINT_ALIGNED" in f.text for f in group),
-            prefetch=any("ADJOINT_PREFETCH" in f.text for f in group), checks=any(f.checks for f in group),
-            unroll=any("ADJOINT_UNROLL" in f.text for f in group),
-            hidden=self.several and any(f.kernel.inner for f in self.calls.functions),
+            prelude=prelude(needs, module.target, types, _called(members)), interface=self.header,
+            aligned=any("ADJOINT_ALIGNED" in f.text for f in members),
+            prefetch=any("ADJOINT_PREFETCH" in f.text for f in members), checks=any(f.checks for f in members),
+            unroll=any("ADJOINT_UNROLL" in f.text for f in members),
             tables=[_table(b) for b in tables], declarations=self._declarations(group, parts, whole),
             functions=functions, entry=self._entry(parts, whole) if parts else "",
         )
@@ -122,9 +123,9 @@ class _UnitPrinter:
         """What is defined or called in a unit and visible to others."""
         if not self.several:
             return []
-        called = [*(f for p in parts for f in p.calls), *(self.calls.of[k] for f in group for k in f.calls)]
-        functions = dict.fromkeys([*group, *called])
-        result = [self._finish(f, "HIDDEN " if f.kernel.inner else "").partition("\n")[0] + ";" for f in functions]
+        defined = set(group)
+        functions = dict.fromkeys(f for p in parts for f in p.calls if f not in defined) if parts else group
+        result = [self._finish(f, "").partition("\n")[0] + ";" for f in functions]
         if len(whole) != len(parts):
             arguments = f"const {self.module.name}_args *args, void *workspace, adjoint_context *context"
             result.extend(f"int32_t {p.name}({arguments});" for p in whole or parts)
@@ -158,7 +159,10 @@ class _UnitPrinter:
 
 def _split(functions: list[Function], entry: int) -> list[list[Function]]:
     """Units of similar and bounded length, at least two of which can compile side by side; within each the functions
-    keep their order. `entry` lines of the function that calls them join the last one."""
+    keep their order. `entry` lines of the function that calls them join the last one.
+
+    Tile kernels go with everyone who calls them, being small.
+    """
     lengths = [f.lines + INLINED_LINES * _math_calls(f) for f in functions]
     total = sum(lengths)
     count = 1 if total <= ONE_UNIT else max(2, -(-total // UNIT_LINES))
@@ -184,7 +188,7 @@ def _effort(functions: Sequence[Function]) -> int:
     return 1 if total > LONG or (straight and total > SHORT) else 2
 
 
-def _called(members: Sequence[Function]) -> set[tuple[str, str]]:
+def _called(members: list[Function]) -> set[tuple[str, str]]:
     """The vector math that some kernel uses so often, or is so large, that inlining it would take the C compiler too
     long."""
     return {
